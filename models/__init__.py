@@ -1,0 +1,1 @@
+"""Loading and running the neural models: the embedder and the writer."""

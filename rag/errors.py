@@ -1,0 +1,29 @@
+"""Every error a person can meet; each message is one sentence or two and ends with what to do next."""
+
+
+class FootnoteError(Exception):
+    """Report something the person can act on; the page and the command line show it as it is."""
+
+
+class BadFile(FootnoteError):
+    """A file or folder that cannot become a post."""
+
+
+class BadQuestion(FootnoteError):
+    """A question that cannot be searched for."""
+
+
+class NotFound(FootnoteError):
+    """An id that names nothing in the library."""
+
+
+class ModelError(FootnoteError):
+    """A model that is missing, damaged or not what it claims to be."""
+
+
+class StoreError(FootnoteError):
+    """Trouble with the data on disk: full, locked, damaged or unreadable."""
+
+
+class BadSetting(FootnoteError):
+    """A FOOTNOTE_ variable whose value cannot be used."""

@@ -1,0 +1,209 @@
+"""What the core needs from the outside. The real parts are in models/ and store/, the fakes in tests/fakes.py;
+one contract test runs over both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Event
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.records import Check, Manifest, Passage, Post, Prompt, StoredPost
+
+Vectors = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+class Embedder(Protocol):
+    """Turns text into unit vectors. Loads itself at first use; safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identify the model by its weights and prompts, never by name: 16 hex digits."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Width of the vectors."""
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a text the model reads, special tokens not counted."""
+        ...
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """What is put before queries and documents."""
+        ...
+
+    def load(self) -> None:
+        """Load the model, once. Raise ModelError if that cannot be done."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count each text's tokens, special tokens not counted."""
+        ...
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a question: float32, (len(texts), dimension)."""
+        ...
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Return one unit vector a passage: float32, (len(texts), dimension)."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Say whether the model is there and whole."""
+        ...
+
+
+class Writer(Protocol):
+    """Writes text. One at a time: a second caller waits for the first."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """How many tokens a prompt may have, so that the answer still fits behind it."""
+        ...
+
+    def load(self) -> None:
+        """Load the model, once. Raise ModelError if that cannot be done."""
+        ...
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Count the tokens of the prompt as the model would read it, template included."""
+        ...
+
+    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
+        """Yield the answer piece by piece. Setting `stop` ends it at once, even before the first piece."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Say whether the model is there and whole."""
+        ...
+
+
+class Library(Protocol):
+    """The posts, their passages, a full-text index over them, and vectors kept by content. The truth."""
+
+    def put(self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str) -> list[Passage]:
+        """Add or replace a post in one transaction; return its passages with their ids.
+
+        A post from a known source keeps that post's id and replaces it whole. `vectors` has one row a passage.
+        """
+        ...
+
+    def find(self, post: Post) -> tuple[str, bool] | None:
+        """Return (id, unchanged) of the post that `post` would replace or repeat, or None if it is new."""
+        ...
+
+    def remove(self, post_id: str) -> list[int]:
+        """Remove a post and all its bytes; return the ids of the passages that went. Raise NotFound."""
+        ...
+
+    def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
+        """Replace every passage in one transaction; those that did not change keep their ids."""
+        ...
+
+    def posts(self) -> list[StoredPost]:
+        """List all posts, newest date first."""
+        ...
+
+    def post(self, post_id: str) -> Post:
+        """Return one post whole. Raise NotFound."""
+        ...
+
+    def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
+        """Return the passages with these ids (in this order, missing ones left out), or all by id."""
+        ...
+
+    def passage_ids(self) -> set[int]:
+        """Return the ids of all passages."""
+        ...
+
+    def vectors(self, hashes: Iterable[str], fingerprint: str) -> dict[str, Vectors]:
+        """Return the stored vectors of these passage hashes; missing ones are left out."""
+        ...
+
+    def keep_vectors(self, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
+        """Store vectors ahead of their passages, so that an interrupted rebuild resumes."""
+        ...
+
+    def forget_vectors(self, fingerprint: str) -> None:
+        """Drop the vectors of every embedder but this one, and those of no passage."""
+        ...
+
+    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
+        ...
+
+    def count(self) -> tuple[int, int]:
+        """Return how many posts and passages there are."""
+        ...
+
+    def splitter(self) -> str:
+        """Return the splitter that made the stored passages, or "" if none has."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Run the database's own integrity checks."""
+        ...
+
+
+class VectorIndex(Protocol):
+    """Nearest neighbours over passages. Derived: everything in it can be rebuilt from the library."""
+
+    def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
+        """Open the stored index and test it: every vector in `expected` must find itself.
+
+        Return "" if it is sound and was built with this manifest, else why it must be rebuilt. An index with this
+        manifest that fails nothing keeps answering until a rebuild replaces it.
+        """
+        ...
+
+    def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
+        """Build a new index beside the old one and put it in its place in one step."""
+        ...
+
+    def ids(self) -> set[int]:
+        """Return the ids in the index; empty if none is open."""
+        ...
+
+    def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
+        """Add or replace vectors."""
+        ...
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete vectors; ids that are not there do no harm."""
+        ...
+
+    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Say what the index holds and where it lies."""
+        ...

@@ -1,0 +1,208 @@
+"""The nouns of the house. Frozen, without behaviour beyond what follows from their own fields."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SearchMode = Literal["hybrid", "dense", "lexical"]
+
+
+@dataclass(frozen=True)
+class Post:
+    """One blog post: readable text (Markdown) and what is known about it.
+
+    `source` says where it came from (a path, an upload's name) and decides identity: the same source read
+    again is the same post, whatever its text has become.
+    """
+
+    source: str
+    title: str
+    text: str
+    date: str | None = None
+    url: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Return the id a post from this source gets when it is first added: 12 hex digits."""
+        return hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+    @property
+    def content_hash(self) -> str:
+        """Return the SHA-256 of the text alone: the same words are the same content under any title."""
+        return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a post: `post.text[start:end] == passage.text`, offsets in characters.
+
+    `heading` is the post's title and the headings above the passage, joined by " › ".
+    `id` is 0 until the library has stored it.
+    """
+
+    post_id: str
+    start: int
+    end: int
+    text: str
+    heading: str
+    id: int = 0
+
+    @property
+    def embedded_text(self) -> str:
+        """Return what the embedder reads: the heading path on a line of its own, then the text."""
+        return f"{self.heading}\n{self.text}" if self.heading else self.text
+
+    @property
+    def hash(self) -> str:
+        """Return the SHA-256 of `embedded_text`; vectors are kept under it."""
+        return hashlib.sha256(self.embedded_text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredPost:
+    """A post as the library lists it, without its text."""
+
+    id: str
+    source: str
+    title: str
+    url: str | None
+    date: str | None
+    tags: tuple[str, ...]
+    passages: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage that search found, best first. `score` orders hits of one question (0..2); `cosine` is the
+    embedder's own similarity (-1..1), comparable between questions; `lexical` is BM25 scaled to 0..1."""
+
+    passage: Passage
+    title: str
+    url: str | None
+    date: str | None
+    score: float
+    cosine: float
+    lexical: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a prompt. `trusted` text is Footnote's own; the rest comes from posts and questions and must
+    reach the model as plain characters, never as control tokens."""
+
+    role: Literal["system", "user"]
+    text: str
+    trusted: bool
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the writer is asked: segments in order, the hits they hold, and their length in tokens."""
+
+    segments: tuple[Segment, ...]
+    hits: tuple[Hit, ...]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A footnote: `quote` stands at `start:end` in the text of the post."""
+
+    number: int
+    passage_id: int
+    post_id: str
+    title: str
+    url: str | None
+    date: str | None
+    quote: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of an answer, `start:end` in its text; `citation` is a footnote's number, or None when no
+    passage supports the sentence."""
+
+    text: str
+    start: int
+    end: int
+    citation: int | None
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds from the question to each moment (search, first token, end) and tokens read and written."""
+
+    search_s: float = 0.0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A growing answer: each one the engine yields replaces the last; `done` marks the final one.
+
+    `status` says in a few words what is going on until then. `note` is a sentence for the person (the writer
+    failed, was stopped, is missing). `refused`: the posts do not cover the question and nothing was written.
+    """
+
+    question: str
+    status: str = ""
+    text: str = ""
+    sentences: tuple[Sentence, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    hits: tuple[Hit, ...] = ()
+    refused: bool = False
+    note: str = ""
+    done: bool = False
+    timings: Timings = field(default_factory=Timings)
+
+
+FileState = Literal["waiting", "reading", "indexing", "added", "updated", "unchanged", "failed"]
+
+
+@dataclass(frozen=True)
+class FileProgress:
+    """What has become of one file (or one post of it) while posts are added."""
+
+    source: str
+    state: FileState
+    post_id: str = ""
+    title: str = ""
+    passages: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index was built with; an index with another manifest is another index."""
+
+    fingerprint: str
+    dimension: int
+    prompts: Mapping[str, str]
+    splitter: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the manifest as it is written to disk."""
+        return {
+            "fingerprint": self.fingerprint,
+            "dimension": self.dimension,
+            "prompts": dict(self.prompts),
+            "splitter": self.splitter,
+        }

@@ -1,0 +1,1 @@
+"""What is on disk: the library (SQLite, the truth) and the index (Chroma, derived from it)."""
