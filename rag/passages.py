@@ -1,0 +1,186 @@
+"""Post -> passages: pieces that follow the post's own structure and fit the embedder.
+
+A passage starts at a heading where it can and keeps paragraphs, lists and code blocks whole where they fit. Sizes
+are counted by the embedder's own tokenizer, so that no passage is ever cut short by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rag.markup import blocks
+from rag.records import Passage, Post
+from rag.sentences import sentence_spans
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+Span = tuple[int, int]
+
+TARGET_TOKENS = 200
+"""A passage is closed before it grows past this."""
+SPLITTER = f"structure-1 target={TARGET_TOKENS}"
+"""Names the rules here; change it with them, and stored passages are split anew."""
+
+_SMALL = TARGET_TOKENS // 4  # a section shorter than this shares a passage with the next
+_HEADING_SHARE = 4  # the heading path may take one token in four
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A block, or a part of one: its place, its tokens, and the headings above it."""
+
+    start: int
+    end: int
+    tokens: int
+    level: int
+    path: tuple[str, ...]
+
+
+def split(post: Post, count_tokens: CountTokens, max_tokens: int) -> list[Passage]:
+    """Split a post into passages of at most `max_tokens`, heading path included, in the order of the text."""
+    limit = min(TARGET_TOKENS, max_tokens - max_tokens // _HEADING_SHARE)
+    units = list(_units(post, count_tokens, limit))
+    passages = [_passage(post, group, count_tokens, max_tokens) for group in _pack(units, limit)]
+    return [fitted for passage in passages for fitted in _fit(post, passage, count_tokens, max_tokens)]
+
+
+def _units(post: Post, count_tokens: CountTokens, limit: int) -> Iterator[_Unit]:
+    """Yield the post's blocks; those over the limit in parts."""
+    found = blocks(post.text)
+    counts = count_tokens([post.text[block.start : block.end] for block in found]) if found else []
+    path: list[tuple[int, str]] = []
+    for block, tokens in zip(found, counts, strict=True):
+        if block.level:
+            path = [(level, title) for level, title in path if level < block.level]
+        names = tuple(title for _, title in path)
+        if tokens <= limit:
+            yield _Unit(block.start, block.end, tokens, block.level, names)
+        else:
+            for start, end in _parts(post.text, (block.start, block.end), count_tokens, limit):
+                yield _Unit(start, end, count_tokens([post.text[start:end]])[0], 0, names)
+        if block.level:
+            path.append((block.level, block.title))
+
+
+def _pack(units: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
+    """Group units: a heading opens a new group, and none grows past the limit; a heading never ends one."""
+    group: list[_Unit] = []
+    for unit in units:
+        size = sum(member.tokens for member in group)
+        if group and (size + unit.tokens > limit or (unit.level and size >= _SMALL)):
+            headings = _trailing_headings(group)
+            if len(headings) < len(group):
+                yield group[: len(group) - len(headings)]
+                group = headings if sum(h.tokens for h in headings) + unit.tokens <= limit else []
+                if headings and not group:
+                    yield headings
+            else:
+                yield group
+                group = []
+        group.append(unit)
+    if group:
+        yield group
+
+
+def _trailing_headings(group: list[_Unit]) -> list[_Unit]:
+    count = 0
+    while count < len(group) and group[-1 - count].level:
+        count += 1
+    return group[len(group) - count :]
+
+
+def _passage(post: Post, group: Sequence[_Unit], count_tokens: CountTokens, max_tokens: int) -> Passage:
+    start, end = group[0].start, group[-1].end
+    names = [post.title, *group[0].path]
+    if len(names) > 1 and names[1].casefold() == names[0].casefold():
+        del names[1]
+    heading = _heading([name for name in names if name], count_tokens, max_tokens // _HEADING_SHARE)
+    return Passage(post.id, start, end, post.text[start:end], heading)
+
+
+def _heading(names: list[str], count_tokens: CountTokens, limit: int) -> str:
+    """Join the heading path, dropping from its middle and then its end what does not fit."""
+    while names and count_tokens([" › ".join(names)])[0] > limit:
+        if len(names) > 1:
+            names = [names[0], *names[2:]]
+        else:
+            words = names[0].split()
+            names = [" ".join(words[: len(words) // 2])] if len(words) > 1 else []
+    return " › ".join(names)
+
+
+def _fit(post: Post, passage: Passage, count_tokens: CountTokens, max_tokens: int) -> Iterator[Passage]:
+    """Yield the passage, or smaller ones if the tokenizer counts the whole higher than its parts."""
+    total = count_tokens([passage.embedded_text])[0]
+    if total <= max_tokens or passage.end - passage.start <= 1:
+        yield passage
+        return
+    tokens = count_tokens([passage.text])[0]
+    room = min(tokens - 1, max_tokens - (total - tokens))
+    for start, end in _parts(post.text, (passage.start, passage.end), count_tokens, room):
+        part = Passage(post.id, start, end, post.text[start:end], passage.heading)
+        yield from _fit(post, part, count_tokens, max_tokens)
+
+
+def _parts(text: str, span: Span, count_tokens: CountTokens, limit: int, depth: int = 0) -> Iterator[Span]:
+    """Cut a span into parts of at most `limit` tokens, at the coarsest seams that do."""
+    while depth < len(_SEAMS):
+        pieces = _SEAMS[depth](text, span)
+        if len(pieces) > 1:
+            break
+        depth += 1
+    else:
+        yield from _halves(text, span, count_tokens, limit)
+        return
+    counts = count_tokens([text[start:end] for start, end in pieces])
+    current: Span | None = None
+    size = 0
+    for piece, tokens in zip(pieces, counts, strict=True):
+        if current and size + tokens <= limit:
+            current, size = (current[0], piece[1]), size + tokens
+            continue
+        if current:
+            yield current
+        current, size = piece, tokens
+        if tokens > limit:
+            yield from _parts(text, piece, count_tokens, limit, depth + 1)
+            current = None
+    if current:
+        yield current
+
+
+def _halves(text: str, span: Span, count_tokens: CountTokens, limit: int) -> Iterator[Span]:
+    """Cut a stretch without any seam by length alone."""
+    start, end = span
+    step = max(1, min(end - start, 4 * limit))
+    while step > 1 and max(count_tokens([text[at : min(at + step, end)] for at in range(start, end, step)])) > limit:
+        step //= 2
+    yield from ((at, min(at + step, end)) for at in range(start, end, step))
+
+
+def _by(pattern: str) -> Callable[[str, Span], list[Span]]:
+    seam = re.compile(pattern)
+
+    def cut(text: str, span: Span) -> list[Span]:
+        edges = [span[0], *(m.start() for m in seam.finditer(text, *span)), span[1]]
+        return _trim(text, zip(edges, edges[1:], strict=False))
+
+    return cut
+
+
+def _by_sentence(text: str, span: Span) -> list[Span]:
+    return [(span[0] + start, span[0] + end) for start, end in sentence_spans(text[span[0] : span[1]])]
+
+
+def _trim(text: str, spans: Iterator[Span] | zip[Span]) -> list[Span]:
+    trimmed = []
+    for start, end in spans:
+        piece = text[start:end]
+        lead = len(piece) - len(piece.lstrip())
+        if piece.strip():
+            trimmed.append((start + lead, start + len(piece.rstrip())))
+    return trimmed
+
+
+_SEAMS = (_by(r"\n[ \t]*\n"), _by(r"\n(?=\S)"), _by(r"\n"), _by_sentence, _by(r"\s+"))
+"""Paragraphs, outermost lines, lines, sentences, words: the coarsest that fits is used."""

@@ -1,0 +1,40 @@
+"""Question + hits -> the prompt: what Footnote says itself, and what posts and people wrote, kept apart.
+
+Written for a 135M-parameter model: one short instruction, the passages, the question last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rag.errors import BadQuestion
+from rag.ports import Writer
+from rag.records import Hit, Prompt, Segment
+
+PASSAGES = 3
+"""How many passages the writer is given."""
+
+SYSTEM = "You answer questions about blog posts. Use only the passages. Answer in one or two short sentences."
+
+
+def compose(question: str, hits: Sequence[Hit], writer: Writer) -> Prompt:
+    """Return the longest prompt that fits the writer: hits are dropped from the lowest-ranked up, the question never.
+
+    Raise BadQuestion if not even the question with the best hit's first half fits.
+    """
+    chosen = list(hits[:PASSAGES])
+    while True:
+        prompt = Prompt(_segments(question, chosen), tuple(chosen), 0)
+        tokens = writer.count_tokens(prompt)
+        if tokens <= writer.budget:
+            return Prompt(prompt.segments, prompt.hits, tokens)
+        if not chosen:
+            raise BadQuestion("This question is too long for the writer. Ask a shorter one.")
+        chosen.pop()
+
+
+def _segments(question: str, hits: Sequence[Hit]) -> tuple[Segment, ...]:
+    segments = [Segment("system", SYSTEM, True), Segment("user", "Passages:\n\n", True)]
+    for hit in reversed(hits):  # the best one last, nearest to the question
+        segments.append(Segment("user", f"{hit.passage.embedded_text}\n\n", False))
+    segments += [Segment("user", "Question: ", True), Segment("user", question, False)]
+    return tuple(segments)

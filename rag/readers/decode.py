@@ -1,0 +1,57 @@
+"""Bytes -> text: finds the character set and refuses what is not text."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+
+from rag.errors import BadFile
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DECLARED = re.compile(rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,200}?encoding)\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.I)
+_SAMPLE = 200_000  # bytes that are enough to tell a character set; more only takes longer
+
+
+def decode(data: bytes, name: str) -> str:
+    """Decode a file's bytes: BOM, UTF-8, what the page declares, then detection. Raise BadFile for binary data."""
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return tidy(data.decode(encoding, "replace"))
+    if b"\0" in data:
+        raise BadFile(
+            f"{name}: this is a binary file, not text. Save the post as Markdown, HTML or plain text and add that."
+        )
+    for candidate in ("utf-8", _declared(data), _detected(data)):
+        try:
+            if candidate:
+                return tidy(data.decode(candidate))
+        except (UnicodeDecodeError, LookupError):
+            continue
+    raise BadFile(f"{name}: its characters cannot be made out. Save the file as UTF-8 and add it again.")
+
+
+def tidy(text: str) -> str:
+    """Return text with plain line ends, composed characters, and without the control characters nobody can see."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    return unicodedata.normalize("NFC", text)
+
+
+def _declared(data: bytes) -> str | None:
+    match = _DECLARED.search(data[:4096])
+    return match.group(1).decode("ascii", "ignore") if match else None
+
+
+def _detected(data: bytes) -> str | None:
+    # imported here: only files that are not UTF-8 pay for it
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(data[:_SAMPLE]).best()
+    return best.encoding if best else None

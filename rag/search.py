@@ -1,0 +1,109 @@
+"""Question -> hits: full-text search and nearest vectors, fused.
+
+Full-text finds names, code and numbers; vectors find other words for the same thing. Each leg's scores are scaled to
+0..1 for the question and added, so that a passage both legs like comes first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from rag.errors import BadQuestion
+from rag.ports import Embedder, Library, VectorIndex, Vectors
+from rag.records import Hit, Passage, SearchMode
+
+MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
+CANDIDATES = 100  # best passages of each leg that are fused
+REFUSE_BELOW = 0.30
+"""No passage with at least this cosine: the posts do not cover the question."""
+
+STOP_WORDS = frozenset(
+    "a about after all also am an and any are as at be because been before being but by can could did do does doing for "
+    "from get got had has have having he her here hers him his how i if in into is it its just know let like make me "
+    "mean more most much my no nor not of off on one only or other our out over own please really same say she should "
+    "so some such tell than that the their them then there these they thing things this those through to too under up us "
+    "use used very was way we were what when where which while who whom whose why will with would you your".split()
+)
+
+
+def clean_question(question: str) -> str:
+    """Return the question on one line. Raise BadQuestion if it is blank or too long to be one."""
+    if len(question) > MAX_QUESTION:
+        raise BadQuestion(
+            f"This question has {len(question):,} characters; {MAX_QUESTION:,} is the limit. Ask a shorter one."
+        )
+    question = " ".join(question.split())
+    if not any(character.isalnum() for character in question):
+        raise BadQuestion("There is no question yet. Type one in plain words.")
+    return question
+
+
+def words_of(text: str) -> list[str]:
+    """Return the distinct words that tell what a text is about, in order, lower case, stop words left out.
+
+    A text of stop words alone keeps them all.
+    """
+    words = list(dict.fromkeys(re.findall(r"\w+", text.lower())))
+    return [word for word in words if word not in STOP_WORDS] or words
+
+
+def search(
+    question: str, library: Library, index: VectorIndex, embedder: Embedder, mode: SearchMode, limit: int
+) -> list[Hit]:
+    """Return the best passages for a question, at most `limit`, best first.
+
+    "lexical" needs no model. "hybrid" and "dense" take what the index has; with none open, hybrid is lexical.
+    """
+    lexical = dict(library.lexical(words_of(question), CANDIDATES)) if mode != "dense" else {}
+    cosines: dict[int, float] = {}
+    if mode != "lexical":
+        vector = embedder.encode_queries([question])[0]
+        cosines = dict(index.nearest(vector, CANDIDATES))
+    passages = {
+        passage.id: passage for passage in library.passages([*lexical, *(i for i in cosines if i not in lexical)])
+    }
+    if mode == "hybrid" and cosines:
+        cosines |= _missing_cosines(passages, cosines, vector, library, embedder)
+    return _fuse(passages, lexical, cosines, library, limit)
+
+
+def covers(hits: Sequence[Hit]) -> bool:
+    """Say whether any hit is near enough to the question for an answer to be in the posts."""
+    return any(hit.cosine >= REFUSE_BELOW for hit in hits)
+
+
+def _missing_cosines(
+    passages: Mapping[int, Passage], cosines: Mapping[int, float], vector: Vectors, library: Library, embedder: Embedder
+) -> dict[int, float]:
+    """Return the cosines of passages that only full-text search found, from the vectors in the library."""
+    missing = {id_: passage.hash for id_, passage in passages.items() if id_ not in cosines}
+    stored = library.vectors(missing.values(), embedder.fingerprint)
+    return {id_: float(stored[hash_] @ vector) for id_, hash_ in missing.items() if hash_ in stored}
+
+
+def _fuse(
+    passages: Mapping[int, Passage],
+    lexical: Mapping[int, float],
+    cosines: Mapping[int, float],
+    library: Library,
+    limit: int,
+) -> list[Hit]:
+    words, meaning = _scaled(lexical), _scaled(cosines)
+    total = {id_: words.get(id_, 0.0) + meaning.get(id_, 0.0) for id_ in passages}
+    best = sorted(total, key=lambda id_: (-total[id_], id_))[:limit]
+    titles = library.titles({passages[id_].post_id for id_ in best})
+    hits = []
+    for id_ in best:
+        title, url, date = titles.get(passages[id_].post_id, ("", None, None))
+        hits.append(Hit(passages[id_], title, url, date, total[id_], cosines.get(id_, 0.0), words.get(id_, 0.0)))
+    return hits
+
+
+def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
+    """Scale scores so that the best is 1 and the worst 0; a lone score is 1."""
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    if high - low < 1e-9:
+        return dict.fromkeys(scores, 1.0)
+    return {id_: (score - low) / (high - low) for id_, score in scores.items()}

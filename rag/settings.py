@@ -1,0 +1,77 @@
+"""Settings from the environment, read once and frozen. Importing this does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rag.errors import BadSetting
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free from 7860 up."""
+
+    home: Path
+    embedder: str = ""
+    writer: str = ""
+    host: str = "127.0.0.1"
+    port: int = 0
+    offline: bool = False
+    max_file_bytes: int = 25_000_000
+
+    def as_text(self) -> str:
+        """Return the settings as they would be typed, for `doctor`."""
+        return " ".join(
+            (
+                f"FOOTNOTE_HOME={self.home}",
+                f"FOOTNOTE_EMBEDDER={self.embedder}",
+                f"FOOTNOTE_WRITER={self.writer}",
+                f"FOOTNOTE_HOST={self.host}",
+                f"FOOTNOTE_PORT={self.port}",
+                f"FOOTNOTE_OFFLINE={int(self.offline)}",
+                f"FOOTNOTE_MAX_FILE_MB={self.max_file_bytes / 1e6:g}",
+            )
+        )
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the FOOTNOTE_ variables. Raise BadSetting if one cannot be used."""
+    home = environment.get("FOOTNOTE_HOME", "").strip()
+    return Settings(
+        home=Path(home).expanduser().resolve() if home else CHECKOUT / "data",
+        embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
+        writer=environment.get("FOOTNOTE_WRITER", "").strip(),
+        host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
+        offline=_switch(environment, "FOOTNOTE_OFFLINE"),
+        max_file_bytes=int(1e6 * _number(environment, "FOOTNOTE_MAX_FILE_MB", default=25, low=0.001, high=2000)),
+    )
+
+
+def _number(
+    environment: Mapping[str, str], name: str, *, default: float, low: float, high: float, whole: bool = False
+) -> float:
+    value = environment.get(name, "").strip() or str(default)
+    try:
+        number = int(value) if whole else float(value)
+    except ValueError:
+        number = None
+    if number is None or not low <= number <= high:
+        kind = "whole number" if whole else "number"
+        raise BadSetting(
+            f"{name}={value} cannot be used. Set it to a {kind} from {low:g} to {high:g}, or leave it out."
+        )
+    return number
+
+
+def _switch(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name, "").strip().lower()
+    if value in ("", "0", "false", "no", "off"):
+        return False
+    if value in ("1", "true", "yes", "on"):
+        return True
+    raise BadSetting(f"{name}={value} cannot be used. Set it to 1 or 0, or leave it out.")

@@ -1,0 +1,361 @@
+"""The library: posts, passages, full-text search and vectors in one SQLite file. The truth; all else is rebuilt from it.
+
+A post comes and goes in one transaction. What is removed is overwritten, full-text index included."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rag.errors import NotFound, StoreError
+from rag.ports import Vectors
+from rag.records import Check, Passage, Post, StoredPost
+
+_FIRST_SCHEMA = """
+CREATE TABLE posts (
+    id TEXT PRIMARY KEY,
+    source TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    text TEXT NOT NULL,
+    date TEXT,
+    url TEXT,
+    tags TEXT NOT NULL,
+    content_hash TEXT NOT NULL
+);
+CREATE INDEX posts_by_content ON posts (content_hash);
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    post_id TEXT NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    heading TEXT NOT NULL,
+    hash TEXT NOT NULL
+);
+CREATE INDEX passages_by_post ON passages (post_id);
+CREATE INDEX passages_by_hash ON passages (hash);
+CREATE VIRTUAL TABLE passage_words USING fts5 (
+    heading, text, content='passages', content_rowid='id', tokenize='porter unicode61'
+);
+CREATE TRIGGER passage_added AFTER INSERT ON passages BEGIN
+    INSERT INTO passage_words (rowid, heading, text) VALUES (new.id, new.heading, new.text);
+END;
+CREATE TRIGGER passage_removed AFTER DELETE ON passages BEGIN
+    INSERT INTO passage_words (passage_words, rowid, heading, text)
+    VALUES ('delete', old.id, old.heading, old.text);
+END;
+CREATE TABLE vectors (
+    hash TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (hash, fingerprint)
+) WITHOUT ROWID;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA,)
+"""The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
+
+_POST_COLUMNS = "source, title, text, date, url, tags"
+_PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
+
+
+class SqliteLibrary:
+    """The posts in one SQLite file. Safe to call from several threads; one process at a time writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file at `path`. Raise StoreError if it is damaged or made by a newer Footnote."""
+        self._path = path
+        self._lock = threading.RLock()
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            for pragma in ("journal_mode = WAL", "foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+                self._db.execute(f"PRAGMA {pragma}")
+            self._migrate()
+
+    def put(
+        self,
+        post: Post,
+        passages: Sequence[Passage],
+        vectors: Vectors,
+        fingerprint: str,
+    ) -> tuple[list[Passage], list[int]]:
+        """Add or replace a post in one transaction; return (its passages with ids, ids of those it replaced)."""
+        with self._transaction() as db:
+            row = db.execute("SELECT id FROM posts WHERE source = ?", (post.source,)).fetchone()
+            post_id = row[0] if row else post.id
+            gone = _delete_passages(db, post_id)
+            values = (post.source, post.title, post.text, post.date, post.url, json.dumps(post.tags))
+            if row:
+                assignments = ", ".join(f"{column} = ?" for column in _POST_COLUMNS.split(", "))
+                db.execute(
+                    f"UPDATE posts SET {assignments}, content_hash = ? WHERE id = ?",
+                    (*values, post.content_hash, post_id),
+                )
+            else:
+                db.execute(
+                    f"INSERT INTO posts ({_POST_COLUMNS}, content_hash, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*values, post.content_hash, post_id),
+                )
+            stored = [_insert_passage(db, passage, post_id) for passage in passages]
+            _insert_vectors(db, [passage.hash for passage in passages], vectors, fingerprint)
+        return stored, gone
+
+    def find(self, post: Post) -> tuple[str, bool] | None:
+        """Return (id, unchanged) of the post that `post` would replace or repeat, or None if it is new."""
+        with self._reading() as db:
+            row = db.execute(f"SELECT {_POST_COLUMNS}, id FROM posts WHERE source = ?", (post.source,)).fetchone()
+            if row:
+                return row[6], _post(row) == post
+            row = db.execute("SELECT id FROM posts WHERE content_hash = ?", (post.content_hash,)).fetchone()
+            return (row[0], True) if row else None
+
+    def remove(self, post_id: str) -> list[int]:
+        """Remove a post; return the ids of the passages that went. Raise NotFound."""
+        with self._transaction() as db:
+            self._require(db, post_id)
+            gone = _delete_passages(db, post_id)
+            db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
+        return gone
+
+    def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
+        """Replace every passage in one transaction; those that did not change keep their ids."""
+        with self._transaction() as db:
+            rows = db.execute(f"SELECT {_PASSAGE_COLUMNS} FROM passages").fetchall()
+            old = {_key(passage): passage.id for passage in map(_passage, rows)}
+            kept = {old[_key(passage)] for passage in passages if _key(passage) in old}
+            for passage_id in set(old.values()) - kept:
+                db.execute("DELETE FROM passages WHERE id = ?", (passage_id,))
+            for passage in passages:
+                if _key(passage) not in old:
+                    _insert_passage(db, passage, passage.post_id)
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('splitter', ?)", (splitter,))
+
+    def posts(self) -> list[StoredPost]:
+        """List all posts, newest date first, those without a date last."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT posts.id, source, title, url, date, tags, count(passages.id) FROM posts "
+                "LEFT JOIN passages ON passages.post_id = posts.id GROUP BY posts.id "
+                "ORDER BY date IS NULL, date DESC, title, posts.id"
+            ).fetchall()
+        return [StoredPost(*row[:5], tuple(json.loads(row[5])), row[6]) for row in rows]
+
+    def post(self, post_id: str) -> Post:
+        """Return one post whole. Raise NotFound."""
+        with self._reading() as db:
+            self._require(db, post_id)
+            return _post(db.execute(f"SELECT {_POST_COLUMNS} FROM posts WHERE id = ?", (post_id,)).fetchone())
+
+    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
+        """Return (title, url, date) of each of these posts; missing ones are left out."""
+        query = "SELECT id, title, url, date FROM posts WHERE id IN (SELECT value FROM json_each(?))"
+        with self._reading() as db:
+            return {row[0]: (row[1], row[2], row[3]) for row in db.execute(query, (json.dumps(list(post_ids)),))}
+
+    def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
+        """Return the passages with these ids (in this order, missing ones left out), or all by id."""
+        with self._reading() as db:
+            if ids is None:
+                rows = db.execute(f"SELECT {_PASSAGE_COLUMNS} FROM passages ORDER BY id").fetchall()
+                return [_passage(row) for row in rows]
+            query = f"SELECT {_PASSAGE_COLUMNS} FROM passages WHERE id IN (SELECT value FROM json_each(?))"
+            found = {row[5]: _passage(row) for row in db.execute(query, (json.dumps(list(map(int, ids))),))}
+        return [found[passage_id] for passage_id in ids if passage_id in found]
+
+    def passage_ids(self) -> set[int]:
+        """Return the ids of all passages."""
+        with self._reading() as db:
+            return {row[0] for row in db.execute("SELECT id FROM passages")}
+
+    def vectors(self, hashes: Iterable[str], fingerprint: str) -> dict[str, Vectors]:
+        """Return the stored vectors of these passage hashes; missing ones are left out."""
+        query = "SELECT hash, vector FROM vectors WHERE fingerprint = ? AND hash IN (SELECT value FROM json_each(?))"
+        with self._reading() as db:
+            rows = db.execute(query, (fingerprint, json.dumps(list(hashes)))).fetchall()
+        return {hash_: np.frombuffer(blob, dtype=np.float32) for hash_, blob in rows}
+
+    def keep_vectors(self, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
+        """Store vectors ahead of their passages, so that an interrupted rebuild resumes."""
+        with self._transaction() as db:
+            _insert_vectors(db, hashes, vectors, fingerprint)
+
+    def forget_vectors(self, fingerprint: str) -> None:
+        """Drop the vectors of every embedder but this one, and those of no passage."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM vectors WHERE fingerprint != ?", (fingerprint,))
+            db.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM passages)")
+
+    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
+        quoted = ['"' + word.replace('"', "") + '"' for word in words if word.replace('"', "").strip()]
+        if not quoted:
+            return []
+        query = (
+            "SELECT rowid, -bm25(passage_words) FROM passage_words WHERE passage_words MATCH ? ORDER BY 2 DESC LIMIT ?"
+        )
+        with self._reading() as db:
+            return [(row[0], row[1]) for row in db.execute(query, (" OR ".join(quoted), limit))]
+
+    def count(self) -> tuple[int, int]:
+        """Return how many posts and passages there are."""
+        with self._reading() as db:
+            posts, passages = db.execute(
+                "SELECT (SELECT count(*) FROM posts), (SELECT count(*) FROM passages)"
+            ).fetchone()
+        return posts, passages
+
+    def splitter(self) -> str:
+        """Return the splitter that made the stored passages, or "" if none has."""
+        with self._reading() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = 'splitter'").fetchone()
+        return row[0] if row else ""
+
+    def scrub(self) -> None:
+        """Overwrite what was removed wherever SQLite still has it: in FTS5's older segments, then in the WAL file."""
+        with self._transaction() as db:
+            db.execute("INSERT INTO passage_words (passage_words) VALUES ('optimize')")
+        with self._lock, _explained(self._path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def checks(self) -> list[Check]:
+        """Run SQLite's integrity_check, foreign_key_check and FTS5's integrity-check."""
+        posts, passages = self.count()
+        return [
+            Check("library", True, f"{posts} posts, {passages} passages in {self._path}"),
+            self._check("library integrity", self._integrity),
+            self._check("full-text integrity", self._full_text_integrity),
+        ]
+
+    def close(self) -> None:
+        """Close the file. Using the library after this is an error."""
+        with self._lock:
+            self._db.close()
+
+    def _check(self, name: str, run: Callable[[], str]) -> Check:
+        try:
+            trouble = run()
+        except StoreError as error:
+            trouble = str(error)
+        return Check(name, not trouble, trouble or "sound")
+
+    def _integrity(self) -> str:
+        with self._reading() as db:
+            rows = [row[0] for row in db.execute("PRAGMA integrity_check(5)")]
+            dangling = db.execute("PRAGMA foreign_key_check").fetchall()
+        if rows != ["ok"]:
+            return "; ".join(rows) + ". Restore a backup, or add the posts again to a new FOOTNOTE_HOME."
+        return f"{len(dangling)} passages without a post. Run reindex." if dangling else ""
+
+    def _full_text_integrity(self) -> str:
+        with self._transaction() as db:
+            db.execute("INSERT INTO passage_words (passage_words, rank) VALUES ('integrity-check', 1)")
+        return ""
+
+    def _migrate(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise StoreError(
+                f"{self._path} was made by a newer Footnote. Update this one, or set another FOOTNOTE_HOME."
+            )
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            # one script, one transaction: a kill in the middle leaves the version before
+            self._db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _require(self, db: sqlite3.Connection, post_id: str) -> None:
+        if not db.execute("SELECT 1 FROM posts WHERE id = ?", (post_id,)).fetchone():
+            raise NotFound(f"There is no post with the id {post_id[:80]!r}. List the posts to see their ids.")
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _explained(self._path):
+            yield self._db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into sentences."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
+        reason = str(error)
+        if "disk is full" in reason or getattr(error, "errno", 0) == 28:
+            raise StoreError(
+                f"The disk that holds {path.parent} is full. Free some space and try again; nothing was lost."
+            ) from error
+        if "locked" in reason:
+            raise StoreError(f"Another program holds {path}. Close it and try again.") from error
+        if "malformed" in reason or "not a database" in reason:
+            raise StoreError(
+                f"{path} is damaged ({reason}). Move it away and add your posts again, or restore a backup."
+            ) from error
+        if isinstance(error, OSError) or "unable to open" in reason or "readonly" in reason:
+            raise StoreError(
+                f"{path} cannot be opened ({reason}). Check the folder's permissions, or set another FOOTNOTE_HOME."
+            ) from error
+        raise
+
+
+def _insert_passage(db: sqlite3.Connection, passage: Passage, post_id: str) -> Passage:
+    cursor = db.execute(
+        'INSERT INTO passages (post_id, start, "end", text, heading, hash) VALUES (?, ?, ?, ?, ?, ?)',
+        (post_id, passage.start, passage.end, passage.text, passage.heading, passage.hash),
+    )
+    return Passage(post_id, passage.start, passage.end, passage.text, passage.heading, cursor.lastrowid or 0)
+
+
+def _insert_vectors(db: sqlite3.Connection, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
+    rows = (
+        (hash_, fingerprint, np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+        for hash_, vector in zip(hashes, vectors, strict=True)
+    )
+    db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
+
+
+def _delete_passages(db: sqlite3.Connection, post_id: str) -> list[int]:
+    gone = db.execute("SELECT id, hash FROM passages WHERE post_id = ?", (post_id,)).fetchall()
+    db.execute("DELETE FROM passages WHERE post_id = ?", (post_id,))
+    unused = (
+        "DELETE FROM vectors WHERE hash = ? AND NOT EXISTS (SELECT 1 FROM passages WHERE passages.hash = vectors.hash)"
+    )
+    db.executemany(unused, [(hash_,) for _, hash_ in gone])
+    return [passage_id for passage_id, _ in gone]
+
+
+def _post(row: Sequence[Any]) -> Post:
+    return Post(*row[:5], tags=tuple(json.loads(row[5])))
+
+
+def _passage(row: Sequence[Any]) -> Passage:
+    return Passage(*row)
+
+
+def _key(passage: Passage) -> tuple[str, int, int, str]:
+    return passage.post_id, passage.start, passage.end, passage.hash
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes are free on the disk that holds `folder`."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
