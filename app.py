@@ -22,7 +22,7 @@ from rag import commands, handover
 from rag.engine import Engine
 from rag.errors import BadSetting, FootnoteError
 from rag.records import Check
-from rag.settings import Settings, read_settings
+from rag.settings import CHECKOUT, Settings, read_settings
 from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
 from store.vectors import ChromaIndex
@@ -103,28 +103,29 @@ def serve(settings: Settings) -> int:
 def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]) -> Any:
     """Start the page's server and the door for commands; return the running gr.Blocks."""
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import PAGE, build_ui
+    from rag.ui import build_ui, launch_options
 
     announced: list[handover.Server] = []
     door = handover.route(
         lambda: announced[0] if announced else None,
         lambda command, arguments: commands.run(engine, command, arguments, checks),
     )
-    app = build_ui(engine, max_file_bytes=settings.max_file_bytes)
+    app = build_ui(engine, CHECKOUT / "samples")
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port or None,
             app_kwargs={"routes": [door]},
-            max_file_size=settings.max_file_bytes + 1_000_000,  # a little over: the engine explains the limit itself
+            max_file_size=8 * settings.max_file_bytes,  # up to here the engine refuses with a sentence of its own
             prevent_thread_lock=True,
-            **PAGE,
+            **launch_options(),
         )
     except OSError as error:
         raise BadSetting(
-            f"Port {settings.port} at {settings.host} cannot be used ({error}). Set FOOTNOTE_PORT to another, or leave it out."
+            f"Port {settings.port} at {settings.host} cannot be used ({error}). "
+            "Set FOOTNOTE_PORT to another, or leave it out."
         ) from error
-    reach = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    reach = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     announced.append(handover.announce(settings.home, reach, app.server_port, app.local_url))
     print(f"Footnote is open at {app.local_url}", flush=True)
     return app

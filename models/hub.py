@@ -117,7 +117,7 @@ class _explained:
             status = getattr(error.response, "status_code", "an error")
             reason = f"The Hub answered {status} for {repo}. Wait a few minutes and start again."
         elif isinstance(error, OSError):
-            reason = f"{repo} could not be downloaded ({error.strerror or error}). Check the network and the free disk space."
+            reason = f"{repo} could not be downloaded ({error.strerror or error}). Check network and disk space."
         else:
             return
         raise ModelError(reason) from error

@@ -111,7 +111,7 @@ class LlamaWriter:
     def _file(self) -> Path:
         if not self._setting:
             return _packaged()
-        if os.path.exists(self._setting) or self._setting.endswith(".gguf") and ":" not in self._setting:
+        if Path(self._setting).exists() or (self._setting.endswith(".gguf") and ":" not in self._setting):
             return Path(self._setting)
         return fetch_file(self._setting, offline=self._offline)
 
@@ -169,14 +169,18 @@ class LlamaWriter:
             return "\n\n".join(message["content"] for message in messages) + "\n\nAnswer:"
         names = [model._model.token_get_text(t) if t >= 0 else "" for t in (model.token_eos(), model.token_bos())]
         together = [{"role": "user", "content": "\n\n".join(message["content"] for message in messages)}]
+        reason = "it leaves out what it is given"
         for attempt in (messages, together):  # some templates know no system role and say so, or leave it out
             try:
-                rendered = Jinja2ChatFormatter(template, *names)(messages=attempt).prompt  # type: ignore[arg-type]
-            except Exception:
+                rendered = str(Jinja2ChatFormatter(template, *names)(messages=attempt).prompt)
+            except Exception as error:  # a template is a program from a stranger: it may raise anything
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
                 continue
             if all(slot in rendered for message in messages for slot in _SLOT.findall(message["content"])):
                 return rendered
-        raise ModelError(f"The chat template of {self.name} cannot be used. Set FOOTNOTE_WRITER to another model.")
+        raise ModelError(
+            f"The chat template of {self.name} cannot be used: {reason}. Set FOOTNOTE_WRITER to another model."
+        )
 
 
 REPEAT_PENALTY = 1.1
@@ -198,7 +202,8 @@ def _load(file: Path) -> Any:
             magic = opened.read(4)
     except OSError as error:
         raise ModelError(
-            f"The writer's file {file} cannot be read ({error.strerror}). Set FOOTNOTE_WRITER to a .gguf file, or leave it out."
+            f"The writer's file {file} cannot be read ({error.strerror}). "
+            "Set FOOTNOTE_WRITER to a .gguf file, or leave it out."
         ) from error
     if magic != b"GGUF":
         raise ModelError(f"{file} is not a GGUF file. Set FOOTNOTE_WRITER to a .gguf file, or leave it out.")
@@ -211,7 +216,8 @@ def _load(file: Path) -> Any:
         model = llama_cpp.Llama(str(file), n_ctx=CONTEXT, n_threads=cores, n_threads_batch=cores, verbose=False)
     except Exception as error:  # a damaged file makes it raise nearly anything
         raise ModelError(
-            f"The writer's file {file} cannot be loaded; it may be damaged. Download it again, or leave FOOTNOTE_WRITER out."
+            f"The writer's file {file} cannot be loaded; it may be damaged. "
+            "Download it again, or leave FOOTNOTE_WRITER out."
         ) from error
     return model
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rag.markup import plain
 from rag.ports import Embedder, Vectors
@@ -82,7 +83,7 @@ class Verifier:
 def _evidence(hit: Hit) -> list[_Evidence]:
     text, offset = hit.passage.text, hit.passage.start
     spans = sentence_spans(text)
-    spans += [(first[0], second[1]) for first, second in zip(spans, spans[1:], strict=False)]
+    spans += [(first[0], second[1]) for first, second in pairwise(spans)]
     found = []
     for start, end in spans:
         quote = text[start:end]

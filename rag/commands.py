@@ -26,7 +26,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; no command means: serve the page."""
     top = argparse.ArgumentParser(
         prog="python app.py",
-        description="Footnote answers questions about your blog posts and proves each sentence. Without a command it opens the page.",
+        description="Footnote answers questions about your blog posts and proves each sentence. "
+        "Without a command it opens the page.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 

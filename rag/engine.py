@@ -1,4 +1,6 @@
-"""The engine: adds posts, asks them, removes them, rebuilds their index. It calls each part itself: a star, no chain."""
+"""The engine: adds posts, asks them, removes them, rebuilds their index.
+
+It calls each part itself: a star, no chain."""
 
 from __future__ import annotations
 
@@ -66,18 +68,8 @@ class Engine:
         if self._prepared:
             return
         with self._changing:
-            if self._prepared:
-                return
-            self.activity = "Loading the search model…"
-            try:
-                self._embedder.load()
-                if self._resplit() or self._index.open(self._manifest(), self._sample()):
-                    self._rebuild(report)
-                else:
-                    self._mend()
-                self._prepared = True
-            finally:
-                self.activity = ""
+            if not self._prepared:
+                self._open(report)
 
     def warm_up(self) -> None:
         """Load both models, so that the first question does not wait for them."""
@@ -115,7 +107,7 @@ class Engine:
         return removed
 
     def reindex(self, report: Progress = _silent) -> int:
-        """Split the posts anew where rules changed, rebuild the index and swap it in; return how many passages it has."""
+        """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
         with self._changing:
             self._embedder.load()
             if not self._resplit():
@@ -176,6 +168,18 @@ class Engine:
         """Let go of the files. Using the engine after this is an error."""
         self._index.close()
         self._library.close()
+
+    def _open(self, report: Progress) -> None:
+        self.activity = "Loading the search model…"
+        try:
+            self._embedder.load()
+            if self._resplit() or self._index.open(self._manifest(), self._sample()):
+                self._rebuild(report)
+            else:
+                self._mend()
+            self._prepared = True
+        finally:
+            self.activity = ""
 
     def _write(self, answer: Answer, stop: Event, clock: _Clock) -> Iterator[Answer]:
         """Yield the answer while the writer writes it and each finished sentence is held against the hits."""

@@ -90,7 +90,7 @@ def send(home: Path, command: str, arguments: Arguments) -> Iterator[Event]:
 
 
 def route(server: Callable[[], Server | None], run: Callable[[str, Arguments], Iterator[Event]]) -> Any:
-    """Return the web route that runs commands for callers who show the token. `server` is None before it is announced."""
+    """Return the web route that runs commands for callers who show the token; `server` says which, once it is known."""
     # imported here: only the process that serves the page needs it
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse, Response, StreamingResponse

@@ -6,8 +6,9 @@ are counted by the embedder's own tokenizer, so that no passage is ever cut shor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rag.markup import blocks
 from rag.records import Passage, Post
@@ -163,7 +164,7 @@ def _by(pattern: str) -> Callable[[str, Span], list[Span]]:
 
     def cut(text: str, span: Span) -> list[Span]:
         edges = [span[0], *(m.start() for m in seam.finditer(text, *span)), span[1]]
-        return _trim(text, zip(edges, edges[1:], strict=False))
+        return _trim(text, pairwise(edges))
 
     return cut
 
@@ -172,7 +173,7 @@ def _by_sentence(text: str, span: Span) -> list[Span]:
     return [(span[0] + start, span[0] + end) for start, end in sentence_spans(text[span[0] : span[1]])]
 
 
-def _trim(text: str, spans: Iterator[Span] | zip[Span]) -> list[Span]:
+def _trim(text: str, spans: Iterable[Span]) -> list[Span]:
     trimmed = []
     for start, end in spans:
         piece = text[start:end]

@@ -77,15 +77,18 @@ class StoredPost:
 
 @dataclass(frozen=True)
 class Hit:
-    """A passage that search found, best first. `score` orders hits of one question (0..2); `cosine` is the
-    embedder's own similarity (-1..1), comparable between questions; `lexical` is BM25 scaled to 0..1."""
+    """A passage that search found.
+
+    `score` orders the hits of one question (0..2). `cosine` is the embedder's own similarity (-1..1), comparable
+    between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question.
+    """
 
     passage: Passage
     title: str
     url: str | None
     date: str | None
     score: float
-    cosine: float
+    cosine: float | None
     lexical: float
 
 

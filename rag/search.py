@@ -18,11 +18,12 @@ REFUSE_BELOW = 0.30
 """No passage with at least this cosine: the posts do not cover the question."""
 
 STOP_WORDS = frozenset(
-    "a about after all also am an and any are as at be because been before being but by can could did do does doing for "
-    "from get got had has have having he her here hers him his how i if in into is it its just know let like make me "
-    "mean more most much my no nor not of off on one only or other our out over own please really same say she should "
-    "so some such tell than that the their them then there these they thing things this those through to too under up us "
-    "use used very was way we were what when where which while who whom whose why will with would you your".split()
+    "a about after all also am an and any are as at be because been before being but by can could did do does "
+    "doing for from get got had has have having he her here hers him his how i if in into is it its just know "
+    "let like make me mean more most much my no nor not of off on one only or other our out over own please "
+    "really same say she should so some such tell than that the their them then there these they thing things "
+    "this those through to too under up us use used very was way we were what when where which while who whom "
+    "whose why will with would you your".split()
 )
 
 
@@ -62,14 +63,14 @@ def search(
     passages = {
         passage.id: passage for passage in library.passages([*lexical, *(i for i in cosines if i not in lexical)])
     }
-    if mode == "hybrid" and cosines:
+    if mode == "hybrid":
         cosines |= _missing_cosines(passages, cosines, vector, library, embedder)
     return _fuse(passages, lexical, cosines, library, limit)
 
 
 def covers(hits: Sequence[Hit]) -> bool:
-    """Say whether any hit is near enough to the question for an answer to be in the posts."""
-    return any(hit.cosine >= REFUSE_BELOW for hit in hits)
+    """Say whether any hit is near enough to the question for an answer to be in the posts, or may be."""
+    return any(hit.cosine is None or hit.cosine >= REFUSE_BELOW for hit in hits)
 
 
 def _missing_cosines(
@@ -95,7 +96,7 @@ def _fuse(
     hits = []
     for id_ in best:
         title, url, date = titles.get(passages[id_].post_id, ("", None, None))
-        hits.append(Hit(passages[id_], title, url, date, total[id_], cosines.get(id_, 0.0), words.get(id_, 0.0)))
+        hits.append(Hit(passages[id_], title, url, date, total[id_], cosines.get(id_), words.get(id_, 0.0)))
     return hits
 
 

@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free from 7860 up."""
+    """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free one."""
 
     home: Path
     embedder: str = ""

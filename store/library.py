@@ -1,6 +1,7 @@
-"""The library: posts, passages, full-text search and vectors in one SQLite file. The truth; all else is rebuilt from it.
+"""The library: posts, passages, full-text search and vectors in one SQLite file: the truth.
 
-A post comes and goes in one transaction. What is removed is overwritten, full-text index included."""
+All else is rebuilt from it. A post comes and goes in one transaction. What is removed is overwritten, full-text
+index included."""
 
 from __future__ import annotations
 
@@ -148,7 +149,7 @@ class SqliteLibrary:
                 "LEFT JOIN passages ON passages.post_id = posts.id GROUP BY posts.id "
                 "ORDER BY date IS NULL, date DESC, title, posts.id"
             ).fetchall()
-        return [StoredPost(*row[:5], tuple(json.loads(row[5])), row[6]) for row in rows]
+        return [_stored(row) for row in rows]
 
     def post(self, post_id: str) -> Post:
         """Return one post whole. Raise NotFound."""
@@ -343,7 +344,13 @@ def _delete_passages(db: sqlite3.Connection, post_id: str) -> list[int]:
 
 
 def _post(row: Sequence[Any]) -> Post:
-    return Post(*row[:5], tags=tuple(json.loads(row[5])))
+    source, title, text, date, url, tags = row[:6]
+    return Post(source, title, text, date, url, tuple(json.loads(tags)))
+
+
+def _stored(row: Sequence[Any]) -> StoredPost:
+    post_id, source, title, url, date, tags, passages = row
+    return StoredPost(post_id, source, title, url, date, tuple(json.loads(tags)), passages)
 
 
 def _passage(row: Sequence[Any]) -> Passage:

@@ -38,7 +38,7 @@ def split_front_matter(content: str) -> tuple[Mapping[str, Any], str]:
     if not match:
         return {}, content
     try:
-        matter = yaml.load(match.group(1), Loader=_Loader)
+        matter = yaml.load(match.group(1), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         return {}, content
     if not isinstance(matter, dict):
@@ -50,7 +50,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader without aliases: a few lines of them can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not read")
         return super().compose_node(parent, index)
 

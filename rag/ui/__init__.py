@@ -1,0 +1,52 @@
+"""The page: built here, launched by app.py. One file a tab; only this package knows gradio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from rag.engine import Engine
+from rag.ui import ask, posts, render
+
+_HERE = Path(__file__).parent
+_SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+_CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
+    """Build the page over an engine; `samples` is the folder of posts offered while there are none."""
+    with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False) as page:
+        gr.HTML(render.HEADER, elem_id="masthead")
+        status = gr.HTML(elem_id="activity")
+        with gr.Tabs() as tabs:
+            with gr.Tab("Ask", id="ask"):
+                asking = ask.build(engine)
+            with gr.Tab("Posts", id="posts") as posts_tab:
+                adding = posts.build(engine, samples)
+        gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
+        page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
+        gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
+        gr.on([page.load, posts_tab.select], adding.refresh, outputs=adding.fresh, show_progress="hidden")
+        asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
+        asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
+            adding.add_samples, outputs=adding.outcome, show_progress="hidden"
+        )
+    return page
+
+
+def launch_options() -> dict[str, Any]:
+    """Return what Blocks.launch needs to look right, stay on this machine and tell nobody anything."""
+    return {
+        "theme": gr.themes.Base(primary_hue="teal", neutral_hue="stone", font=_SYSTEM_FONTS, font_mono=_CODE_FONTS),
+        "css": (_HERE / "style.css").read_text(encoding="utf-8"),
+        "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        "footer_links": [],
+        "quiet": True,
+        "share": False,
+        "show_error": False,
+        "allowed_paths": [],
+        "enable_monitoring": False,
+        "run_history": False,
+    }

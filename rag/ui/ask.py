@@ -1,0 +1,122 @@
+"""Tab Ask: a question, the answer as it is written, its footnotes and the passages behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from threading import Event
+from typing import Any
+
+import gradio as gr
+
+from rag.engine import Engine
+from rag.errors import FootnoteError
+from rag.records import Answer
+from rag.ui import render
+from rag.ui.work import in_thread
+
+EXAMPLES = 3
+_QUIET: dict[str, Any] = {"show_progress": "hidden"}
+
+
+@dataclass(frozen=True)
+class AskTab:
+    """What the page joins to the rest: how to bring the tab up to date, and where it leads."""
+
+    refresh: Callable[[], list[Any]]
+    fresh: list[gr.components.Component]
+    to_posts: gr.Button
+    to_samples: gr.Button
+
+
+def build(engine: Engine) -> AskTab:
+    """Build the tab inside the page that is being built."""
+    stops: dict[str, Event] = {}
+    with gr.Column(visible=False, elem_id="empty") as empty:
+        gr.HTML(render.EMPTY)
+        with gr.Row():
+            to_posts = gr.Button("Add your posts", variant="primary")
+            to_samples = gr.Button("Try it with the sample posts")
+    with gr.Row(elem_id="asking"):
+        question = gr.Textbox(
+            label="Your question",
+            placeholder="Ask your posts in plain words",
+            max_lines=6,
+            scale=5,
+            autofocus=True,
+        )
+        submit = gr.Button("Ask", variant="primary", scale=1, min_width=96, elem_id="submit")
+        stop = gr.Button("Stop", variant="stop", scale=1, min_width=96, visible=False, elem_id="stop")
+    with gr.Row(elem_id="examples"):
+        examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
+    answer = gr.HTML(elem_id="answer")
+    sources = gr.HTML(elem_id="sources")
+    with gr.Accordion("All passages found", open=False, visible=False, elem_id="hits") as fold:
+        hits = gr.HTML()
+
+    outputs = [answer, sources, hits, fold, submit, stop]
+
+    def ask(asked: str, request: gr.Request) -> Iterator[Any]:
+        mine = Event()
+        stops[request.session_hash or ""] = mine
+        try:
+            yield from _stream(engine, asked or "", mine)
+        finally:
+            mine.set()  # also when the tab is closed: the writer ends
+
+    def halt(request: gr.Request) -> None:
+        stops.get(request.session_hash or "", Event()).set()
+
+    gr.on([submit.click, question.submit], ask, question, outputs, trigger_mode="once", concurrency_limit=8, **_QUIET)
+    stop.click(halt, queue=False, **_QUIET)
+    for example in examples:
+        example.click(lambda text: text, example, question, **_QUIET).then(
+            ask, question, outputs, concurrency_limit=8, **_QUIET
+        )
+    refresh = lambda: _refresh(engine)  # noqa: E731
+    return AskTab(refresh, [empty, question, submit, *examples], to_posts, to_samples)
+
+
+def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
+    """Yield the tab's outputs while an answer grows."""
+    busy, idle = (
+        [gr.Button(visible=False), gr.Button(visible=True)],
+        [gr.Button(visible=True), gr.Button(visible=False)],
+    )
+    shown: Answer | None = None
+    yield [render.waiting("Searching your posts…"), "", "", gr.Accordion(visible=False), *busy]
+    try:
+        for answers in in_thread(engine.ask(asked, stop)):
+            if not answers:
+                yield [gr.skip()] * 6  # a closed tab is noticed only at a yield
+                continue
+            last = answers[-1]
+            new_sources = shown is None or last.citations != shown.citations
+            new_hits = shown is None or last.hits != shown.hits
+            yield [
+                render.answer(last),
+                render.sources(last, _texts(engine, last)) if new_sources else gr.skip(),
+                render.hits(last) if new_hits else gr.skip(),
+                gr.Accordion(visible=bool(last.hits)) if new_hits else gr.skip(),
+                *[gr.skip(), gr.skip()],
+            ]
+            shown = last
+    except FootnoteError as error:
+        yield [render.trouble(str(error)), "", "", gr.Accordion(visible=False), *idle]
+        return
+    yield [*[gr.skip()] * 4, *idle]
+
+
+def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
+    """Return the text of each cited post."""
+    return {citation.post_id: engine.post(citation.post_id).text for citation in answer.citations}
+
+
+def _refresh(engine: Engine) -> list[Any]:
+    """Show the empty state or the question box, and examples from the library's own titles."""
+    posts = engine.posts()
+    questions = [render.example(post.title) for post in posts[:EXAMPLES]]
+    questions += [""] * (EXAMPLES - len(questions))
+    some = bool(posts)
+    buttons = [gr.Button(value=text, visible=bool(text)) for text in questions]
+    return [gr.Column(visible=not some), gr.Textbox(visible=some), gr.Button(visible=some), *buttons]

@@ -1,0 +1,60 @@
+"""Long work under a Gradio handler: in a thread of its own, so that Stop and a closed tab are noticed at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, TypeVar
+
+from rag.errors import FootnoteError
+
+Step = TypeVar("Step")
+_POLL_S = 0.1
+SURPRISE = (
+    "Something went wrong that Footnote did not expect; the terminal it runs in says what. Try again, or run doctor."
+)
+
+
+def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
+    """Yield the steps made since the last time, often none; the steps run on when nobody asks any more.
+
+    Raise FootnoteError as the steps do; anything else is printed on the terminal and becomes a FootnoteError.
+    """
+    made: queue.Queue[Any] = queue.Queue()
+
+    def work() -> None:
+        try:
+            with closing(steps):  # type: ignore[type-var]
+                for step in steps:
+                    made.put(("step", step))
+            made.put(("end", None))
+        except FootnoteError as error:
+            made.put(("error", error))
+        except Exception as error:  # the last stop before the page
+            traceback.print_exception(error)
+            made.put(("error", FootnoteError(SURPRISE)))
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        batch, end = _drain(made)
+        yield [value for kind, value in batch if kind == "step"]
+        if end:
+            if end[0] == "error":
+                raise end[1]
+            return
+
+
+def _drain(made: queue.Queue[Any]) -> tuple[list[Any], Any]:
+    """Return what has come, waiting a moment for the first, and the end if it is among it."""
+    batch = []
+    try:
+        batch.append(made.get(timeout=_POLL_S))
+        while True:
+            batch.append(made.get_nowait())
+    except queue.Empty:
+        pass
+    end = batch.pop() if batch and batch[-1][0] != "step" else None
+    return batch, end
