@@ -16,7 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
-from models.embedder import SentenceTransformerEmbedder, usable_cores
+from models.embedder import SentenceTransformerEmbedder
+from models.machine import usable_cores
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from models.hub import fetch_folder, sha256
+from models.machine import share_cores, usable_cores
 from rag.errors import ModelError
 from rag.ports import Vectors
 from rag.records import Check
@@ -155,6 +156,7 @@ def _packaged() -> Path:
 
 
 def _load(folder: Path, name: str) -> Any:
+    share_cores()
     # imported here: torch takes seconds, and most commands and the page's first sight do without it
     import torch
     from sentence_transformers import SentenceTransformer
@@ -171,10 +173,3 @@ def _load(folder: Path, name: str) -> Any:
             "or leave it out."
         ) from error
 
-
-def usable_cores() -> int:
-    """Return how many cores this process may use: what a Space says, else the affinity mask."""
-    told = os.environ.get("CPU_CORES", "")
-    if told.isdigit() and int(told) > 0:
-        return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from models.embedder import usable_cores
 from models.hub import fetch_file, sha256
+from models.machine import share_cores, usable_cores
 from rag.errors import ModelError
 from rag.records import Check, Prompt, Segment
 
@@ -208,6 +208,7 @@ def _load(file: Path) -> Any:
     if magic != b"GGUF":
         raise ModelError(f"{file} is not a GGUF file. Set FOOTNOTE_WRITER to a .gguf file, or leave it out.")
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    share_cores()
     # imported here: loading the library takes time, and the page must be up before it
     import llama_cpp
 

@@ -19,29 +19,33 @@ from rag.sentences import sentence_spans
 SUPPORTED = 0.62
 """Support (mean of cosine and shared words, 0..1) from which a sentence gets a footnote."""
 
+_LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot)\b|n['’]t\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """One or two neighbouring sentences of a hit, at `start:end` of its post."""
+    """One or two neighbouring sentences of a hit, at `start:end` of its post; its heading counts as said there."""
 
     hit: Hit
     start: int
     end: int
     quote: str
-    words: frozenset[str]
+    stems: frozenset[str]
     numbers: frozenset[str]
 
 
 class Verifier:
-    """Holds the sentences of one answer against the hits it was written from."""
+    """Holds the sentences of one answer against the hits."""
 
-    def __init__(self, hits: Sequence[Hit], embedder: Embedder) -> None:
-        """Prepare the hits' sentences; they are embedded at the first use."""
+    def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder) -> None:
+        """Prepare the hits' sentences; they are embedded when they are needed."""
         self._embedder = embedder
+        self._asked = _stems(question)
         self._evidence = [evidence for hit in hits for evidence in _evidence(hit)]
-        self._vectors: Vectors | None = None
+        self._vectors: dict[int, Vectors] = {}
         self._known: dict[str, _Evidence | None] = {}
 
     def verify(self, text: str, *, done: bool) -> tuple[tuple[Sentence, ...], tuple[Citation, ...]]:
@@ -54,12 +58,11 @@ class Verifier:
         citations: dict[tuple[int, int, int], Citation] = {}
         for start, end in spans if done else spans[:-1]:
             found = self._support(text[start:end])
+            number = None
             if found:
                 place = (found.hit.passage.id, found.start, found.end)
-                citation = citations.setdefault(place, _citation(found, len(citations) + 1))
-                sentences.append(Sentence(text[start:end], start, end, citation.number))
-            else:
-                sentences.append(Sentence(text[start:end], start, end, None))
+                number = citations.setdefault(place, _citation(found, len(citations) + 1)).number
+            sentences.append(Sentence(text[start:end], start, end, number))
         return tuple(sentences), tuple(citations.values())
 
     def _support(self, sentence: str) -> _Evidence | None:
@@ -68,16 +71,37 @@ class Verifier:
         return self._known[sentence]
 
     def _best(self, sentence: str) -> _Evidence | None:
-        words, numbers = _stems(sentence), frozenset(_NUMBER.findall(sentence))
-        candidates = [i for i, e in enumerate(self._evidence) if numbers <= e.numbers]
-        if not words or not candidates:
+        """Return the evidence that says what the sentence says, or None."""
+        stems = _stems(sentence)
+        if not stems:
             return None
-        if self._vectors is None:
-            self._vectors = self._embedder.encode_documents([evidence.quote for evidence in self._evidence])
-        cosines = self._vectors @ self._embedder.encode_documents([sentence])[0]
-        support = {i: (float(cosines[i]) + len(words & self._evidence[i].words) / len(words)) / 2 for i in candidates}
-        best = max(support, key=lambda i: (round(support[i], 3), -len(self._evidence[i].quote)))
+        shared = {
+            i: len(stems & e.stems) / len(stems) for i, e in enumerate(self._evidence) if self._agrees(sentence, e)
+        }
+        likely = sorted(shared, key=lambda i: -shared[i])[:_LOOKED_AT]
+        if not likely:
+            return None
+        self._embed([i for i in likely if i not in self._vectors])
+        vector = self._embedder.encode_documents([sentence])[0]
+        support = {i: (float(self._vectors[i] @ vector) + shared[i]) / 2 for i in likely}
+        best = max(support, key=lambda i: (round(support[i], 2), -len(self._evidence[i].quote)))
         return self._evidence[best] if support[best] >= SUPPORTED else None
+
+    def _agrees(self, sentence: str, evidence: _Evidence) -> bool:
+        """Say whether the evidence has the sentence's numbers, names and negation.
+
+        A name the question gave need only stand in the same passage: posts say "he" and "it" after the first time.
+        """
+        if not frozenset(_NUMBER.findall(sentence)) <= evidence.numbers:
+            return False
+        strange = _names(sentence) - evidence.stems
+        if strange and not strange <= (self._asked & _stems(evidence.hit.passage.text)):
+            return False
+        return not _NEGATION.search(sentence) or bool(_NEGATION.search(evidence.quote))
+
+    def _embed(self, indexes: Sequence[int]) -> None:
+        vectors = self._embedder.encode_documents([plain(self._evidence[i].quote) for i in indexes])
+        self._vectors.update(zip(indexes, vectors, strict=True))
 
 
 def _evidence(hit: Hit) -> list[_Evidence]:
@@ -87,9 +111,9 @@ def _evidence(hit: Hit) -> list[_Evidence]:
     found = []
     for start, end in spans:
         quote = text[start:end]
-        words = _stems(f"{hit.passage.heading} {plain(quote)}")
-        numbers = frozenset(_NUMBER.findall(f"{hit.passage.heading} {quote}"))
-        found.append(_Evidence(hit, offset + start, offset + end, quote, words, numbers))
+        said = f"{hit.passage.heading} {plain(quote)}"
+        numbers = frozenset(_NUMBER.findall(said))
+        found.append(_Evidence(hit, offset + start, offset + end, quote, _stems(said), numbers))
     return found
 
 
@@ -106,6 +130,11 @@ def _citation(evidence: _Evidence, number: int) -> Citation:
         start=evidence.start,
         end=evidence.end,
     )
+
+
+def _names(sentence: str) -> frozenset[str]:
+    """Return the stems of the words with a capital letter, the sentence's first left out unless it is one inside."""
+    return _stems(" ".join(_NAME.findall(sentence))) if _NAME.search(sentence) else frozenset()
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -188,7 +188,7 @@ class Engine:
         text, note = "", ""
         try:
             prompt = compose(answer.question, answer.hits, self._writer)
-            verifier = Verifier(prompt.hits, self._embedder)
+            verifier = Verifier(answer.question, answer.hits, self._embedder)
             with closing(self._writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
                 for piece in pieces:
                     text = (text + piece).lstrip()

@@ -45,6 +45,7 @@ class ChromaIndex:
         """
         with self._lock:
             self._close()
+            self._sweep()
             generation = self._current()
             if generation is None:
                 return "there is no index yet"
@@ -74,12 +75,12 @@ class ChromaIndex:
                 self._point_to(generation)
                 self._close()
                 self._client, self._collection = client, collection
+                self._sweep()
         except OSError as error:
             shutil.rmtree(generation, ignore_errors=True)
             raise StoreError(
                 f"The index could not be written: {error.strerror}. Free some space and run reindex."
             ) from error
-        self._sweep()
 
     def ids(self) -> set[int]:
         """Return the ids in the index; empty if none is open."""

@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+ifneq ($(wildcard ../shared/data),)
+export FOOTNOTE_DATASETS ?= $(abspath ../shared/data)
+endif
+
+.PHONY: help run test check set-up lint types
+
+help:
+	@echo "make run    set Footnote up, the first time, and open it"
+	@echo "make test   lint, check types, and run every test"
+	@echo "make check  the same in under 30 s, without the slow tests"
+
+run:
+	@$(PYTHON) install.py --run
+
+test: lint types
+	$(BIN)/pytest
+
+check: lint types
+	$(BIN)/pytest -m "not slow"
+
+set-up:
+	@$(PYTHON) install.py --test
+
+lint: set-up
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: set-up
+	$(BIN)/mypy

@@ -1,0 +1,67 @@
+"""Answers to questions with a known answer: `python -m benchmarks.answers [N]` over N questions of xquad_en.
+
+right: the answer's text holds the gold answer. proven: share of its sentences with a footnote. right if proven: of the
+answers whose every sentence has a footnote, how many hold the gold answer. quote right: the quotes hold it."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import statistics
+import sys
+
+from benchmarks.common import datasets, fresh_engine, print_table
+from rag.evaluate import read_collection
+from rag.records import Answer
+
+Judged = tuple[list[str], Answer]
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    folder = datasets() / "retrieval" / "xquad_en"
+    lines = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = random.Random(7).sample([json.loads(line) for line in lines], count)
+    with fresh_engine() as engine:
+        for _ in engine.add_posts(read_collection(folder).posts, dedupe=False):
+            pass
+        engine.warm_up()
+        judged = [(question["answers"], list(engine.ask(question["text"]))[-1]) for question in questions]
+    print_table(["what", "value"], _figures(judged))
+
+
+def _figures(judged: list[Judged]) -> list[tuple[str, object]]:
+    written = [(gold, answer) for gold, answer in judged if not answer.refused]
+    sentences = [sentence for _, answer in written for sentence in answer.sentences]
+    proven = [(gold, a) for gold, a in written if a.sentences and all(s.citation for s in a.sentences)]
+    return [
+        ("questions", len(judged)),
+        ("refused", len(judged) - len(written)),
+        ("right", _share([_holds(answer.text, gold) for gold, answer in judged])),
+        ("sentences proven", _share([sentence.citation is not None for sentence in sentences])),
+        (
+            "answers proven whole",
+            _share([bool(a.sentences) and all(s.citation for s in a.sentences) for _, a in written]),
+        ),
+        ("right if proven whole", _share([_holds(answer.text, gold) for gold, answer in proven])),
+        ("quote right", _share([_holds(" ".join(c.quote for c in a.citations), gold) for gold, a in judged])),
+        ("first token, s (median)", statistics.median(a.timings.first_token_s for _, a in written)),
+        ("total, s (median)", statistics.median(a.timings.total_s for _, a in written)),
+    ]
+
+
+def _holds(text: str, gold: list[str]) -> bool:
+    return any(f" {_plain(answer)} " in f" {_plain(text)} " for answer in gold)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[^\w\s]", " ", text.lower()).split())
+
+
+def _share(values: list[bool]) -> float:
+    return sum(values) / max(1, len(values))
+
+
+if __name__ == "__main__":
+    main()

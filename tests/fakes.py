@@ -1,0 +1,299 @@
+"""Parts for tests that stand behind the ports of the core: small, in memory, with nothing random about them.
+
+test_contracts.py holds each of them against the real part."""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import Event
+
+import numpy as np
+
+from rag.errors import ModelError, NotFound
+from rag.ports import Progress, Vectors
+from rag.records import Check, Manifest, Passage, Post, Prompt, StoredPost
+
+
+class FakeEmbedder:
+    """Texts that share words of four letters or more get similar vectors; no meaning beyond that.
+
+    Another fingerprint gives other vectors, as another model would. `encoded` lists every text it was given.
+    """
+
+    name = "fake-embedder"
+    prompts: Mapping[str, str] = {}
+
+    def __init__(self, fingerprint: str = "fa1e000000000001", dimension: int = 64, max_tokens: int = 256) -> None:
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+        self.max_tokens = max_tokens
+        self.ready = False
+        self.encoded: list[str] = []
+        self.trouble = ""
+
+    def load(self) -> None:
+        if self.trouble:
+            raise ModelError(self.trouble)
+        self.ready = True
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(texts)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        return self._encode(texts)
+
+    def checks(self) -> list[Check]:
+        self.ready = not self.trouble
+        return [Check("embedder", self.ready, self.trouble or f"{self.name}, {self.dimension} wide")]
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        self.load()
+        self.encoded += texts
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w{4,}", text.lower()) or [text]:
+                number = zlib.crc32(f"{self.fingerprint} {word.removesuffix('s')}".encode("utf-8", "replace"))
+                row[number % self.dimension] += 1 if number & (1 << 20) else -1
+            if not row.any():  # words that cancel each other out
+                row[0] = 1
+            row /= np.linalg.norm(row)
+        return vectors
+
+
+class FakeWriter:
+    """Writes the pieces it was given, whatever it is asked; `prompts` lists what it was asked.
+
+    `error` is raised after the pieces. `closed` counts the answers that came to an end, one way or another.
+    """
+
+    name = "fake-writer"
+
+    def __init__(self, *pieces: str, budget: int = 1000) -> None:
+        self.pieces = pieces
+        self.budget = budget
+        self.ready = False
+        self.error: ModelError | None = None
+        self.prompts: list[Prompt] = []
+        self.closed = 0
+        self._lock = threading.Lock()
+
+    def load(self) -> None:
+        self.ready = True
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        return sum(len(segment.text.split()) for segment in prompt.segments)
+
+    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
+        if self.count_tokens(prompt) > self.budget:
+            raise ModelError("The question has too many words for the fake writer. Ask a shorter one.")
+        while not self._lock.acquire(timeout=0.01):
+            if stop.is_set():
+                return
+        try:
+            self.load()
+            self.prompts.append(prompt)
+            for piece in self.pieces:
+                if stop.is_set():
+                    return
+                yield piece
+            if self.error:
+                raise self.error
+        finally:
+            self.closed += 1
+            self._lock.release()
+
+    def checks(self) -> list[Check]:
+        return [Check("writer", True, self.name)]
+
+
+class FakeLibrary:
+    """The posts in dictionaries."""
+
+    def __init__(self) -> None:
+        self._posts: dict[str, Post] = {}
+        self._passages: dict[int, Passage] = {}
+        self._vectors: dict[tuple[str, str], Vectors] = {}
+        self._splitter = ""
+        self._last = 0
+        self._lock = threading.RLock()
+        self.scrubbed = 0
+
+    def put(
+        self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str
+    ) -> tuple[list[Passage], list[int]]:
+        with self._lock:
+            post_id = next((id_ for id_, known in self._posts.items() if known.source == post.source), post.id)
+            self._posts[post_id] = post
+            gone = self._drop(post_id)
+            stored = [self._insert(passage, post_id) for passage in passages]
+            self.keep_vectors([passage.hash for passage in passages], vectors, fingerprint)
+            return stored, gone
+
+    def find(self, post: Post) -> tuple[str, bool] | None:
+        for id_, known in self._posts.items():
+            if known.source == post.source:
+                return id_, known == post
+        same = (id_ for id_, known in self._posts.items() if known.content_hash == post.content_hash)
+        return next(((id_, True) for id_ in same), None)
+
+    def remove(self, post_id: str) -> list[int]:
+        with self._lock:
+            self.post(post_id)
+            gone = self._drop(post_id)
+            del self._posts[post_id]
+            return gone
+
+    def scrub(self) -> None:
+        self.scrubbed += 1
+
+    def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
+        with self._lock:
+            old = {_place(passage): passage for passage in self._passages.values()}
+            self._passages = {p.id: p for p in (old.get(_place(new)) for new in passages) if p}
+            for passage in passages:
+                if _place(passage) not in old:
+                    self._insert(passage, passage.post_id)
+            self._splitter = splitter
+
+    def posts(self) -> list[StoredPost]:
+        stored = [
+            StoredPost(id_, p.source, p.title, p.url, p.date, p.tags, len(self._of(id_)))
+            for id_, p in self._posts.items()
+        ]
+        stored.sort(key=lambda post: (post.title, post.id))
+        stored.sort(key=lambda post: post.date or "", reverse=True)
+        return stored
+
+    def post(self, post_id: str) -> Post:
+        if post_id not in self._posts:
+            raise NotFound(f"There is no post with the id {post_id!r}. List the posts to see their ids.")
+        return self._posts[post_id]
+
+    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
+        known = {id_: self._posts[id_] for id_ in post_ids if id_ in self._posts}
+        return {id_: (post.title, post.url, post.date) for id_, post in known.items()}
+
+    def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
+        with self._lock:
+            return [
+                self._passages[id_] for id_ in (sorted(self._passages) if ids is None else ids) if id_ in self._passages
+            ]
+
+    def passage_ids(self) -> set[int]:
+        return set(self._passages)
+
+    def vectors(self, hashes: Iterable[str], fingerprint: str) -> dict[str, Vectors]:
+        return {hash_: self._vectors[hash_, fingerprint] for hash_ in hashes if (hash_, fingerprint) in self._vectors}
+
+    def keep_vectors(self, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
+        self._vectors.update(zip(((hash_, fingerprint) for hash_ in hashes), vectors, strict=True))
+
+    def forget_vectors(self, fingerprint: str) -> None:
+        used = {passage.hash for passage in self._passages.values()}
+        self._vectors = {key: v for key, v in self._vectors.items() if key[0] in used and key[1] == fingerprint}
+
+    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+        texts = {id_: re.findall(r"\w+", p.embedded_text.lower()) for id_, p in self._passages.items()}
+        scores: dict[int, float] = {}
+        for word in {word.lower() for word in words}:
+            found = {id_: text.count(word) / len(text) for id_, text in texts.items() if word in text}
+            for id_, share in found.items():
+                scores[id_] = scores.get(id_, 0.0) + (1 + share) / len(found)
+        return sorted(scores.items(), key=lambda pair: -pair[1])[:limit]
+
+    def count(self) -> tuple[int, int]:
+        return len(self._posts), len(self._passages)
+
+    def splitter(self) -> str:
+        return self._splitter
+
+    def checks(self) -> list[Check]:
+        return [Check("library", True, "{} posts, {} passages".format(*self.count()))]
+
+    def close(self) -> None:
+        return None
+
+    def _of(self, post_id: str) -> list[Passage]:
+        return [passage for passage in self._passages.values() if passage.post_id == post_id]
+
+    def _insert(self, passage: Passage, post_id: str) -> Passage:
+        self._last += 1
+        self._passages[self._last] = Passage(
+            post_id, passage.start, passage.end, passage.text, passage.heading, self._last
+        )
+        return self._passages[self._last]
+
+    def _drop(self, post_id: str) -> list[int]:
+        gone = self._of(post_id)
+        for passage in gone:
+            del self._passages[passage.id]
+        used = {passage.hash for passage in self._passages.values()}
+        unused = {passage.hash for passage in gone} - used
+        self._vectors = {key: vector for key, vector in self._vectors.items() if key[0] not in unused}
+        return [passage.id for passage in gone]
+
+
+class FakeIndex:
+    """Every vector is compared with every other. What `rebuild` stored survives `close`, as it would on disk."""
+
+    def __init__(self) -> None:
+        self._stored: dict[int, Vectors] = {}
+        self._manifest: Manifest | None = None
+        self._opened = False
+        self._lock = threading.RLock()
+
+    def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
+        with self._lock:
+            self._opened = False
+            if self._manifest is None:
+                return "there is no index yet"
+            if self._manifest.fingerprint != manifest.fingerprint:
+                return "the index was built with another embedder"
+            self._opened = True
+            asked = [vector for id_, vector in expected.items() if id_ in self._stored]
+            lost = expected and not asked
+            if lost or any(self.nearest(vector, 1)[0][1] < 0.999 for vector in asked):
+                self._opened = False
+                return "the index failed its self-test"
+            return "" if self._manifest == manifest else "the index was built with other settings"
+
+    def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
+        with self._lock:
+            self._manifest, self._opened = manifest, True
+            self._stored = dict(zip(ids, vectors, strict=True))
+        progress(len(ids), len(ids))
+
+    def ids(self) -> set[int]:
+        return set(self._stored) if self._opened else set()
+
+    def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
+        with self._lock:
+            if self._opened:
+                self._stored.update(zip(ids, vectors, strict=True))
+
+    def delete(self, ids: Sequence[int]) -> None:
+        with self._lock:
+            if self._opened:
+                for id_ in ids:
+                    self._stored.pop(id_, None)
+
+    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        with self._lock:
+            cosines = [(id_, float(stored @ vector)) for id_, stored in self._stored.items() if self._opened]
+        return sorted(cosines, key=lambda pair: -pair[1])[:limit]
+
+    def checks(self) -> list[Check]:
+        return [Check("index", self._opened, f"{len(self._stored)} vectors in memory")]
+
+    def close(self) -> None:
+        self._opened = False
+
+
+def _place(passage: Passage) -> tuple[str, int, int, str]:
+    return passage.post_id, passage.start, passage.end, passage.hash

@@ -1,0 +1,499 @@
+"""One contract for each port: what the core relies on must hold for the fake and for the real part alike."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rag.errors import ModelError, NotFound
+from rag.records import Manifest, Passage, Post, Prompt, Segment
+from store.library import SqliteLibrary
+from store.vectors import ChromaIndex
+from tests.fakes import FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
+from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
+
+SENTENCES = [
+    "Feed the starter every morning with rye flour.",
+    "A dry iron pan must be smoking hot.",
+    "Salt eats the chain of a bicycle in one winter.",
+]
+MANIFEST = Manifest("fa1e000000000001", 64, {}, "by sentences")
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+def embedder(request: pytest.FixtureRequest) -> Any:
+    return FakeEmbedder() if request.param == "fake" else request.getfixturevalue("real_embedder")
+
+
+class TestEmbedder:
+    def test_documents_and_queries_become_unit_vectors(self, embedder: Any) -> None:
+        for encode in (embedder.encode_documents, embedder.encode_queries):
+            vectors = encode(SENTENCES)
+            assert vectors.shape == (3, embedder.dimension)
+            assert vectors.dtype == np.float32
+            assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+    def test_no_texts_become_no_vectors(self, embedder: Any) -> None:
+        assert embedder.encode_documents([]).shape == (0, embedder.dimension)
+        assert embedder.encode_queries([]).shape == (0, embedder.dimension)
+        assert embedder.count_tokens([]) == []
+
+    @pytest.mark.parametrize("odd", ["", " \n ", "\x00\u200b", "🥖" * 50, "word " * 3000])
+    def test_odd_texts_have_a_vector_too(self, embedder: Any, odd: str) -> None:
+        assert np.linalg.norm(embedder.encode_documents([odd])) == pytest.approx(1, abs=1e-4)
+
+    def test_the_same_text_gets_the_same_vector_whatever_stands_beside_it(self, embedder: Any) -> None:
+        alone = embedder.encode_documents(SENTENCES[:1])[0]
+        together = embedder.encode_documents([SENTENCES[2], "word " * 200, SENTENCES[0]])[2]
+        assert alone @ together > 0.999
+
+    def test_a_question_is_nearest_to_the_sentence_that_answers_it(self, embedder: Any) -> None:
+        cosines = embedder.encode_documents(SENTENCES) @ embedder.encode_queries(["Which flour feeds the starter?"])[0]
+        assert int(np.argmax(cosines)) == 0
+
+    def test_the_fingerprint_stays_the_same_and_has_16_hex_digits(self, embedder: Any) -> None:
+        assert embedder.fingerprint == embedder.fingerprint
+        assert len(embedder.fingerprint) == 16
+        assert int(embedder.fingerprint, 16)
+
+    def test_tokens_are_counted_text_by_text_and_never_cut(self, embedder: Any) -> None:
+        few, many, none = embedder.count_tokens(["Bread rises.", "Bread rises. " * 1000, ""])
+        assert none == 0
+        assert 2 <= few <= 5
+        assert many > embedder.max_tokens
+        assert many >= 1000 * (few - 1)
+
+    def test_it_can_tell_what_it_is(self, embedder: Any) -> None:
+        assert embedder.max_tokens >= 32
+        assert embedder.name
+        assert [check.ok for check in embedder.checks()] == [True]
+        assert embedder.ready
+
+    def test_four_threads_get_the_vectors_that_one_gets(self, embedder: Any) -> None:
+        texts = [f"Loaf number {number} rests for {number} hours." for number in range(24)]
+        alone = embedder.encode_documents(texts)
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(lambda text: embedder.encode_documents([text])[0], texts))
+            counts = list(pool.map(lambda text: embedder.count_tokens([text])[0], texts))
+        assert (np.stack(rows) * alone).sum(axis=1).min() > 0.999
+        assert counts == embedder.count_tokens(texts)
+
+
+def prompt(question: str, passages: str = "A starter is only flour and water that went sour.") -> Prompt:
+    return Prompt(
+        (
+            Segment("system", "You answer questions about blog posts. Use only the passages.", True),
+            Segment("user", "Passages:\n\n", True),
+            Segment("user", passages + "\n\n", False),
+            Segment("user", "Question: ", True),
+            Segment("user", question, False),
+        ),
+        hits=(),
+        tokens=0,
+    )
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+def writer(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeWriter("A starter ", "is flour ", "and water ", "that went sour.")
+    return request.getfixturevalue("real_writer")
+
+
+class TestWriter:
+    QUESTION = "What is a sourdough starter?"
+
+    def test_the_answer_comes_piece_by_piece(self, writer: Any) -> None:
+        pieces = list(writer.write(prompt(self.QUESTION), Event()))
+        assert len(pieces) > 2
+        assert "".join(pieces).strip()
+        assert all(isinstance(piece, str) for piece in pieces)
+
+    def test_the_same_question_gets_the_same_answer(self, writer: Any) -> None:
+        first = "".join(writer.write(prompt(self.QUESTION), Event()))
+        "".join(writer.write(prompt("How long does a bicycle chain last?"), Event()))
+        assert "".join(writer.write(prompt(self.QUESTION), Event())) == first
+
+    def test_a_stop_before_the_first_piece_leaves_nothing(self, writer: Any) -> None:
+        stop = Event()
+        stop.set()
+        assert "".join(writer.write(prompt(self.QUESTION), stop)) == ""
+
+    def test_a_stop_after_the_first_piece_keeps_only_that(self, writer: Any) -> None:
+        stop, pieces = Event(), []
+        for piece in writer.write(prompt(self.QUESTION), stop):
+            pieces.append(piece)
+            stop.set()
+        assert len(pieces) == 1
+
+    def test_after_a_stop_and_after_an_early_close_it_writes_as_before(self, writer: Any) -> None:
+        whole = "".join(writer.write(prompt(self.QUESTION), Event()))
+        stop = Event()
+        for _ in writer.write(prompt(self.QUESTION), stop):
+            stop.set()
+        pieces = writer.write(prompt(self.QUESTION), Event())
+        next(pieces)
+        pieces.close()
+        assert "".join(writer.write(prompt(self.QUESTION), Event())) == whole
+
+    def test_longer_prompts_count_more_tokens(self, writer: Any) -> None:
+        short, longer = prompt(self.QUESTION), prompt(self.QUESTION + " And how do I keep it alive in July?")
+        assert 0 < writer.count_tokens(short) < writer.count_tokens(longer) < writer.budget
+
+    def test_a_prompt_over_the_budget_is_refused_and_the_next_one_answered(self, writer: Any) -> None:
+        with pytest.raises(ModelError, match=r"too many .*\. Ask a shorter one\.$"):
+            list(writer.write(prompt(self.QUESTION, passages="flour " * (writer.budget + 10)), Event()))
+        assert list(writer.write(prompt(self.QUESTION), Event()))
+
+    def test_a_second_caller_waits_for_the_first(self, writer: Any) -> None:
+        first = writer.write(prompt(self.QUESTION), Event())
+        next(first)
+        started, answered, second = Event(), Event(), []
+
+        def ask() -> None:
+            started.set()
+            second.extend(writer.write(prompt(self.QUESTION), Event()))
+            answered.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        assert started.wait(10)
+        assert not answered.wait(0.2)
+        assert second == []
+        rest = list(first)
+        assert answered.wait(60)
+        assert second[1:] == rest
+
+    def test_a_second_caller_can_be_stopped_while_it_waits(self, writer: Any) -> None:
+        first = writer.write(prompt(self.QUESTION), Event())
+        next(first)
+        stop, waited = Event(), []
+        thread = threading.Thread(target=lambda: waited.extend(writer.write(prompt(self.QUESTION), stop)), daemon=True)
+        thread.start()
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert waited == []
+        first.close()
+
+    def test_it_can_tell_what_it_is(self, writer: Any) -> None:
+        assert writer.name
+        assert [check.ok for check in writer.checks()] == [True]
+        writer.load()
+        assert writer.ready
+
+
+@pytest.fixture(params=["fake", "real"])
+def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = FakeLibrary() if request.param == "fake" else SqliteLibrary(tmp_path / "library.sqlite3")
+    yield made
+    made.close()
+
+
+def put(library: Any, a_post: Post, fingerprint: str = MANIFEST.fingerprint) -> tuple[list[Passage], list[int]]:
+    passages = passages_of(a_post)
+    return library.put(a_post, passages, vectors_for(passages), fingerprint)
+
+
+def vectors_for(passages: list[Passage]) -> np.ndarray:
+    return FakeEmbedder().encode_documents([passage.embedded_text for passage in passages])
+
+
+class TestLibrary:
+    def test_a_post_comes_back_as_it_was_put(self, library: Any) -> None:
+        bread = Post(
+            "/blog/bread.md", "Bread “für alle” 🥖", SOURDOUGH, "2024-05-01", "https://example.com/b", ("a", "b")
+        )
+        stored, gone = put(library, bread)
+        assert gone == []
+        assert library.post(bread.id) == bread
+        assert library.passages() == stored
+        assert {passage.post_id for passage in stored} == {bread.id}
+        assert all(bread.text[passage.start : passage.end] == passage.text for passage in stored)
+        assert library.count() == (1, len(stored))
+        assert library.passage_ids() == {passage.id for passage in stored} != {0}
+
+    def test_a_post_is_found_by_its_source_and_by_its_text(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        assert library.find(bread) is None
+        put(library, bread)
+        assert library.find(bread) == (bread.id, True)
+        assert library.find(replace(bread, text=FLATBREAD)) == (bread.id, False)
+        assert library.find(replace(bread, title="Another title")) == (bread.id, False)
+        assert library.find(replace(bread, source="/elsewhere/copy.md")) == (bread.id, True)
+        assert library.find(post(BICYCLE)) is None
+
+    def test_a_changed_post_keeps_its_id_and_gets_new_passages(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        before, _ = put(library, bread)
+        after, gone = put(library, replace(bread, title="Flat", text=FLATBREAD))
+        assert gone == [passage.id for passage in before]
+        assert not {passage.id for passage in after} & set(gone)
+        assert library.post(bread.id).text == FLATBREAD
+        assert library.passages() == after
+        assert library.count()[0] == 1
+        assert library.lexical(["vinegar"], 9) == []
+
+    def test_a_removed_post_leaves_nothing_to_be_found(self, library: Any) -> None:
+        stored, _ = put(library, post(SOURDOUGH))
+        kept, _ = put(library, post(FLATBREAD))
+        bread = post(SOURDOUGH)
+        assert library.remove(bread.id) == [passage.id for passage in stored]
+        library.scrub()
+        assert library.find(bread) is None
+        assert library.passages() == kept
+        assert library.lexical(["vinegar"], 9) == []
+        assert library.vectors([passage.hash for passage in stored], MANIFEST.fingerprint) == {}
+        with pytest.raises(NotFound, match="List the posts"):
+            library.post(bread.id)
+        with pytest.raises(NotFound, match="List the posts"):
+            library.remove(bread.id)
+
+    def test_ids_of_removed_passages_are_never_given_again(self, library: Any) -> None:
+        stored, _ = put(library, post(SOURDOUGH))
+        library.remove(post(SOURDOUGH).id)
+        again, _ = put(library, post(SOURDOUGH))
+        assert min(passage.id for passage in again) > max(passage.id for passage in stored)
+
+    def test_posts_are_listed_newest_first_and_those_without_a_date_last(self, library: Any) -> None:
+        for title, date in (
+            ("Undated", None),
+            ("Old", "2019-02-03"),
+            ("New", "2024-11-30"),
+            ("Also new", "2024-11-30"),
+        ):
+            put(library, Post(f"/blog/{title}", title, f"{title}: bread rises.", date, None, ("bread", "oven")))
+        listed = library.posts()
+        assert [stored.title for stored in listed] == ["Also new", "New", "Old", "Undated"]
+        assert {stored.passages for stored in listed} == {1}
+        assert listed[0].tags == ("bread", "oven")
+        assert listed[0].id == Post("/blog/Also new", "", "").id
+
+    def test_words_find_passages_and_the_best_comes_first(self, library: Any) -> None:
+        put(library, post(SOURDOUGH))
+        put(library, post(FLATBREAD))
+        put(library, post(BICYCLE))
+        found = library.lexical(["vinegar", "smell"], 9)
+        [best] = library.passages([found[0][0]])
+        assert "vinegar" in best.text
+        assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+        assert all(score > 0 for _, score in found)
+        assert len(library.lexical(["starter", "flatbread", "chain"], 2)) == 2
+        assert library.lexical(["zeppelin"], 9) == []
+        assert library.lexical([], 9) == []
+
+    def test_words_in_the_heading_count(self, library: Any) -> None:
+        [stored], _ = put(library, post("Feed it at eight.", title="Levain"))
+        assert [id_ for id_, _ in library.lexical(["levain"], 9)] == [stored.id]
+
+    def test_titles_come_for_the_posts_there_are(self, library: Any) -> None:
+        bread = replace(post(SOURDOUGH), url="https://example.com/bread", date="2024-05-01")
+        put(library, bread)
+        expected = {bread.id: (bread.title, "https://example.com/bread", "2024-05-01")}
+        assert library.titles([bread.id, "000000000000"]) == expected
+        assert library.titles([]) == {}
+
+    def test_passages_come_in_the_order_they_are_asked_for(self, library: Any) -> None:
+        stored, _ = put(library, post(SOURDOUGH))
+        ids = [passage.id for passage in stored]
+        assert library.passages(list(reversed(ids))) == list(reversed(stored))
+        assert library.passages([ids[-1], 999_999]) == [stored[-1]]
+        assert library.passages([]) == []
+
+    def test_vectors_are_kept_by_content_and_embedder(self, library: Any) -> None:
+        stored, _ = put(library, post(SOURDOUGH))
+        hashes = [passage.hash for passage in stored]
+        kept = library.vectors([*hashes, "not a hash"], MANIFEST.fingerprint)
+        assert set(kept) == set(hashes)
+        assert all(np.array_equal(kept[hash_], v) for hash_, v in zip(hashes, vectors_for(stored), strict=True))
+        assert library.vectors(hashes, "another embedder") == {}
+
+    def test_vectors_can_be_kept_ahead_of_their_passages(self, library: Any) -> None:
+        passages = passages_of(post(SOURDOUGH))
+        hashes = [passage.hash for passage in passages]
+        library.keep_vectors(hashes, vectors_for(passages), MANIFEST.fingerprint)
+        assert set(library.vectors(hashes, MANIFEST.fingerprint)) == set(hashes)
+        assert library.count() == (0, 0)
+
+    def test_forgetting_drops_other_embedders_vectors_and_those_of_no_passage(self, library: Any) -> None:
+        stored, _ = put(library, post(SOURDOUGH))
+        hashes, vectors = [passage.hash for passage in stored], vectors_for(stored)
+        library.keep_vectors(hashes, vectors, "another embedder")
+        library.keep_vectors(["of no passage"], vectors[:1], MANIFEST.fingerprint)
+        library.forget_vectors(MANIFEST.fingerprint)
+        assert set(library.vectors([*hashes, "of no passage"], MANIFEST.fingerprint)) == set(hashes)
+        assert library.vectors(hashes, "another embedder") == {}
+
+    def test_a_vector_that_two_posts_share_survives_the_removal_of_one(self, library: Any) -> None:
+        first, second = (post("Feed it at eight.", source=source, title="Levain") for source in ("/a.md", "/b.md"))
+        [stored], _ = put(library, first)
+        put(library, second)
+        library.remove(first.id)
+        assert stored.hash in library.vectors([stored.hash], MANIFEST.fingerprint)
+
+    def test_passages_that_did_not_change_keep_their_ids_when_posts_are_split_anew(self, library: Any) -> None:
+        assert library.splitter() == ""
+        stored, _ = put(library, post(SOURDOUGH))
+        flat, _ = put(library, post(FLATBREAD))
+        one_passage = Passage(post(SOURDOUGH).id, 0, len(SOURDOUGH.rstrip()), SOURDOUGH.rstrip(), "Keeping")
+        library.replace_passages([one_passage, *flat], "by chapters")
+        now = library.passages()
+        assert library.splitter() == "by chapters"
+        assert [passage for passage in now if passage.post_id == post(FLATBREAD).id] == flat
+        [new] = [passage for passage in now if passage.post_id == post(SOURDOUGH).id]
+        assert replace(new, id=0) == one_passage
+        assert new.id not in {passage.id for passage in stored}
+        assert {id_ for id_, _ in library.lexical(["vinegar"], 9)} == {new.id}
+
+    def test_four_threads_add_and_read_at_once(self, library: Any) -> None:
+        def add_and_read(number: int) -> int:
+            [stored], _ = put(library, Post(f"/blog/{number}.md", f"Loaf {number}", f"Loaf {number} rests."))
+            assert library.post(stored.post_id).title == f"Loaf {number}"
+            library.lexical(["loaf"], 100)
+            return stored.id
+
+        with ThreadPoolExecutor(4) as pool:
+            ids = list(pool.map(add_and_read, range(20)))
+        assert len(set(ids)) == 20
+        assert library.count() == (20, 20)
+        assert len(library.lexical(["loaf"], 100)) == 20
+
+    def test_its_checks_are_well(self, library: Any) -> None:
+        put(library, post(SOURDOUGH))
+        assert all(check.ok for check in library.checks())
+
+
+@pytest.fixture(params=["fake", "real"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    made = FakeIndex() if request.param == "fake" else ChromaIndex(tmp_path / "index")
+    yield made
+    made.close()
+
+
+def silent(done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+class TestVectorIndex:
+    VECTORS = FakeEmbedder().encode_documents([*SENTENCES, "Roll the dough as thin as a coin."])
+
+    def build(self, index: Any, manifest: Manifest = MANIFEST) -> None:
+        index.rebuild(manifest, [11, 22, 33], self.VECTORS[:3], silent)
+
+    def test_the_nearest_come_first_with_their_cosine(self, index: Any) -> None:
+        self.build(index)
+        query = FakeEmbedder().encode_queries(["Salt on the bicycle chain in a hot pan"])[0]
+        found = index.nearest(query, 3)
+        cosines = {id_: float(vector @ query) for id_, vector in zip((11, 22, 33), self.VECTORS, strict=False)}
+        assert [id_ for id_, _ in found] == sorted(cosines, key=lambda id_: -cosines[id_])
+        assert found[0][0] == 33
+        assert all(cosine == pytest.approx(cosines[id_], abs=1e-4) for id_, cosine in found)
+        assert len(index.nearest(query, 2)) == 2
+        assert len(index.nearest(query, 100)) == 3
+
+    def test_before_it_is_built_it_is_empty_and_says_so(self, index: Any) -> None:
+        assert index.open(MANIFEST, {}) != ""
+        assert index.ids() == set()
+        assert index.nearest(self.VECTORS[0], 5) == []
+        index.upsert([1], self.VECTORS[:1])
+        index.delete([1])
+        assert index.ids() == set()
+        assert [check.ok for check in index.checks()] == [False]
+
+    def test_an_empty_one_is_sound(self, index: Any) -> None:
+        index.rebuild(MANIFEST, [], self.VECTORS[:0], silent)
+        assert index.nearest(self.VECTORS[0], 5) == []
+        index.close()
+        assert index.open(MANIFEST, {}) == ""
+        index.upsert([5], self.VECTORS[:1])
+        assert index.ids() == {5}
+
+    def test_upsert_adds_and_replaces(self, index: Any) -> None:
+        self.build(index)
+        index.upsert([44, 11], self.VECTORS[[3, 1]])
+        assert index.ids() == {11, 22, 33, 44}
+        assert index.nearest(self.VECTORS[3], 1)[0] == (44, pytest.approx(1, abs=1e-4))
+        assert {id_ for id_, _ in index.nearest(self.VECTORS[1], 2)} == {11, 22}
+        index.upsert([], self.VECTORS[:0])
+        assert len(index.ids()) == 4
+
+    def test_what_is_deleted_is_not_found_and_the_rest_is(self, index: Any) -> None:
+        self.build(index)
+        index.delete([22, 999])
+        index.delete([])
+        assert index.ids() == {11, 33}
+        assert {id_ for id_, _ in index.nearest(self.VECTORS[1], 5)} == {11, 33}
+
+    def test_closed_and_opened_again_it_answers_as_before(self, index: Any) -> None:
+        self.build(index)
+        index.upsert([44], self.VECTORS[3:])
+        index.close()
+        assert index.nearest(self.VECTORS[0], 5) == []
+        assert index.open(MANIFEST, {11: self.VECTORS[0], 44: self.VECTORS[3]}) == ""
+        assert index.ids() == {11, 22, 33, 44}
+        assert index.nearest(self.VECTORS[3], 1)[0][0] == 44
+        assert [check.ok for check in index.checks()] == [True]
+
+    def test_one_of_another_embedder_is_not_opened(self, index: Any) -> None:
+        self.build(index)
+        assert "embedder" in index.open(replace(MANIFEST, fingerprint="fa1e000000000002"), {})
+        assert index.nearest(self.VECTORS[0], 5) == []
+
+    def test_one_with_other_settings_answers_until_it_is_rebuilt(self, index: Any) -> None:
+        self.build(index)
+        other = replace(MANIFEST, splitter="by chapters")
+        assert index.open(other, {11: self.VECTORS[0]}) != ""
+        assert index.nearest(self.VECTORS[0], 1)[0][0] == 11
+        index.rebuild(other, [1], self.VECTORS[:1], silent)
+        assert index.open(other, {1: self.VECTORS[0]}) == ""
+
+    def test_one_that_does_not_find_its_vectors_is_not_opened(self, index: Any) -> None:
+        self.build(index)
+        assert index.open(MANIFEST, {11: self.VECTORS[3]}) != ""
+        assert index.nearest(self.VECTORS[0], 1) == []
+        assert index.open(MANIFEST, {77: self.VECTORS[3]}) != ""
+
+    def test_a_vector_missing_from_it_is_no_damage(self, index: Any) -> None:
+        # a kill between library and index leaves this; the engine mends it
+        self.build(index)
+        assert index.open(MANIFEST, {11: self.VECTORS[0], 44: self.VECTORS[3]}) == ""
+
+    def test_two_passages_with_one_vector_are_both_found(self, index: Any) -> None:
+        index.rebuild(MANIFEST, [1, 2], self.VECTORS[[0, 0]], silent)
+        assert index.open(MANIFEST, {1: self.VECTORS[0], 2: self.VECTORS[0]}) == ""
+        assert {id_ for id_, _ in index.nearest(self.VECTORS[0], 2)} == {1, 2}
+
+    def test_a_rebuild_replaces_everything(self, index: Any) -> None:
+        self.build(index)
+        index.rebuild(MANIFEST, [7], self.VECTORS[3:], silent)
+        assert index.ids() == {7}
+        assert index.open(MANIFEST, {7: self.VECTORS[3]}) == ""
+        assert index.ids() == {7}
+
+    def test_a_rebuild_tells_how_far_it_is(self, index: Any) -> None:
+        told: list[tuple[int, int]] = []
+        index.rebuild(MANIFEST, [1, 2, 3], self.VECTORS[:3], lambda done, total: told.append((done, total)))
+        assert told[-1] == (3, 3)
+
+    def test_readers_are_answered_while_it_is_rebuilt(self, index: Any) -> None:
+        self.build(index)
+        end, answers = Event(), []
+
+        def read() -> None:
+            while not end.is_set():
+                answers.append(len(index.nearest(self.VECTORS[0], 3)))
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        for _ in range(2):
+            index.rebuild(MANIFEST, [11, 22, 33], self.VECTORS[:3], silent)
+        end.set()
+        thread.join(30)
+        assert set(answers) == {3}
