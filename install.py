@@ -64,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--run", action="store_true", help="start Footnote afterwards")
     parser.add_argument("--requirements", action="store_true", help="only write requirements.txt from pyproject.toml")
     parsed = parser.parse_args(argv)
-    for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):
-        signal.signal(getattr(signal, name), signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     try:
         if sys.version_info[:2] < OLDEST_PYTHON:
             raise SetUpError(f"Footnote needs Python 3.10 or later; this is Python {platform.python_version()}.")
@@ -106,7 +106,7 @@ def install(with_tests: bool) -> None:
         raise failure("The packages could not be installed.", output)
     say("5/5 A trial: the model writes one word")
     try_out(llama, compiled)
-    STAMP.write_text(f"{fingerprint()} {'test' if with_tests else 'run'}", "utf-8")
+    STAMP.write_text(fingerprint(with_tests), "utf-8")
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     say(f"Ready after {minutes} min {seconds} s. Start Footnote with: {SHORT_PYTHON} app.py")
 
@@ -121,15 +121,12 @@ def start() -> int:
 
 def is_ready(with_tests: bool) -> bool:
     """Tell whether an earlier run finished with this pyproject.toml, Python and folder; the tests' extras may be on."""
-    if not STAMP.exists():
-        return False
-    found, _, extras = STAMP.read_text("utf-8", "replace").partition(" ")
-    return found == fingerprint() and (extras == "test" or not with_tests)
+    return STAMP.exists() and STAMP.read_text("utf-8", "replace") in (fingerprint(True), fingerprint(with_tests))
 
 
-def fingerprint() -> str:
-    """Return what a finished set-up is known by: what it was made from, with what, and where."""
-    known_by = (PYPROJECT.read_text("utf-8"), environment_python(), str(ROOT))
+def fingerprint(with_tests: bool) -> str:
+    """Return what a finished set-up is known by: what it was made from, with what, where and what for."""
+    known_by = (PYPROJECT.read_text("utf-8"), environment_python(), str(ROOT), "test" if with_tests else "run")
     return hashlib.sha256("\n".join(known_by).encode()).hexdigest()
 
 

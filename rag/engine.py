@@ -152,13 +152,13 @@ class Engine:
         return self._embedder.name
 
     def checks(self) -> list[Check]:
-        """Check every part: models and checksums, library integrity, index self-test."""
+        """Check every part: models and checksums, library integrity, index self-test; mends the index first."""
         checks = self._embedder.checks() + self._writer.checks() + self._library.checks()
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
+        self.prepare()
         with self._changing:
-            trouble = "" if self._prepared else self._index.open(self._manifest(), self._sample())
-            trouble = trouble or self._difference()
+            trouble = self._index.open(self._manifest(), self._sample()) or self._difference()
         detail = (
             f"{trouble}. Run reindex." if trouble else "sampled vectors find themselves; ids agree with the library"
         )

@@ -79,7 +79,7 @@ class StoredPost:
 class Hit:
     """A passage that search found.
 
-    `score` orders the hits of one question (0..2). `cosine` is the embedder's own similarity (-1..1), comparable
+    `score` orders the hits of one question (0..1). `cosine` is the embedder's own similarity (-1..1), comparable
     between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question.
     """
 

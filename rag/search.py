@@ -1,7 +1,8 @@
 """Question -> hits: full-text search and nearest vectors, fused.
 
-Full-text finds names, code and numbers; vectors find other words for the same thing. Each leg's scores are scaled to
-0..1 for the question and added, so that a passage both legs like comes first."""
+Full-text finds names, code and numbers; vectors find other words for the same thing. BM25 means nothing across
+questions, so it is scaled by the question's best; cosine does, so it stays as it is, and a sure leg outweighs an unsure
+one."""
 
 from __future__ import annotations
 
@@ -14,8 +15,14 @@ from rag.records import Hit, Passage, SearchMode
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
-REFUSE_BELOW = 0.30
-"""No passage with at least this cosine: the posts do not cover the question."""
+MEANING = 2 / 3
+"""Share of the cosine in a hit's score, the rest is BM25 scaled to 0..1. NDCG@10 on 2026-11-24, up to
+400 questions a set (seed_posts, xquad_en, cranfield, zoomcamp_faq): this 0.931, 0.990, 0.436, 0.891; both legs scaled
+from worst to best and added 0.929, 0.988, 0.427, 0.892; reciprocal rank fusion 0.888, 0.981, 0.434, 0.859."""
+REFUSE_BELOW = 0.36
+"""Best cosine under which the posts do not cover a question. On 2026-11-24, 250 questions a set put to their own and to
+each other's collection (seed_posts, xquad_en, zoomcamp_faq, clapnq_half, cranfield): 0.36 refuses 3 % of the questions
+put to their own and keeps 8 % of those put to another's; 0.30 refuses 1 % and keeps 19 %, 0.45 refuses 10 %, keeps 2 %."""
 
 STOP_WORDS = frozenset(
     "a about after all also am an and any are as at be because been before being but by can could did do does "
@@ -89,8 +96,9 @@ def _fuse(
     library: Library,
     limit: int,
 ) -> list[Hit]:
-    words, meaning = _scaled(lexical), _scaled(cosines)
-    total = {id_: words.get(id_, 0.0) + meaning.get(id_, 0.0) for id_ in passages}
+    top = max(lexical.values(), default=0.0)
+    words = {id_: score / top for id_, score in lexical.items()} if top > 0 else {}
+    total = {id_: (1 - MEANING) * words.get(id_, 0.0) + MEANING * max(0.0, cosines.get(id_, 0.0)) for id_ in passages}
     best = sorted(total, key=lambda id_: (-total[id_], id_))[:limit]
     titles = library.titles({passages[id_].post_id for id_ in best})
     hits = []
@@ -98,13 +106,3 @@ def _fuse(
         title, url, date = titles.get(passages[id_].post_id, ("", None, None))
         hits.append(Hit(passages[id_], title, url, date, total[id_], cosines.get(id_), words.get(id_, 0.0)))
     return hits
-
-
-def _scaled(scores: Mapping[int, float]) -> dict[int, float]:
-    """Scale scores so that the best is 1 and the worst 0; a lone score is 1."""
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    if high - low < 1e-9:
-        return dict.fromkeys(scores, 1.0)
-    return {id_: (score - low) / (high - low) for id_, score in scores.items()}

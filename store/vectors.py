@@ -12,7 +12,8 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +68,20 @@ class ChromaIndex:
         self._folder.mkdir(parents=True, exist_ok=True)
         generation = self._folder / f"generation-{uuid.uuid4().hex[:12]}"
         try:
-            client, collection = _create(generation, manifest)
-            for start in range(0, len(ids), _BATCH):
-                _upsert(collection, ids[start : start + _BATCH], vectors[start : start + _BATCH])
-                progress(min(start + _BATCH, len(ids)), len(ids))
-            with self._lock:
-                self._point_to(generation)
-                self._close()
-                self._client, self._collection = client, collection
-                self._sweep()
-        except OSError as error:
-            shutil.rmtree(generation, ignore_errors=True)
-            raise StoreError(
-                f"The index could not be written: {error.strerror}. Free some space and run reindex."
-            ) from error
+            with _explained():
+                client, collection = _create(generation, manifest)
+                for start in range(0, len(ids), _BATCH):
+                    _upsert(collection, ids[start : start + _BATCH], vectors[start : start + _BATCH])
+                    progress(min(start + _BATCH, len(ids)), len(ids))
+                with self._lock:
+                    self._point_to(generation)
+                    self._close()
+                    self._client, self._collection = client, collection
+                    self._sweep()
+        except StoreError:
+            if self._current() != generation:
+                shutil.rmtree(generation, ignore_errors=True)
+            raise
 
     def ids(self) -> set[int]:
         """Return the ids in the index; empty if none is open."""
@@ -91,14 +92,14 @@ class ChromaIndex:
 
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
         """Add or replace vectors; nothing happens while no index is open."""
-        with self._lock:
+        with self._lock, _explained():
             if self._collection is not None:
                 for start in range(0, len(ids), _BATCH):
                     _upsert(self._collection, ids[start : start + _BATCH], vectors[start : start + _BATCH])
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete vectors; ids that are not there do no harm."""
-        with self._lock:
+        with self._lock, _explained():
             if self._collection is not None:
                 for start in range(0, len(ids), _BATCH):
                     self._collection.delete(ids=[str(id_) for id_ in ids[start : start + _BATCH]])
@@ -166,6 +167,18 @@ class ChromaIndex:
         if self._client is not None:
             self._client.close()
         self._client = self._collection = None
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn whatever Chroma raises when it cannot write (it has no common class) into a sentence."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise StoreError(
+            f"The search index could not be written ({reason}). Your posts are safe. Free some space and run `reindex`."
+        ) from error
 
 
 def _open(generation: Path) -> tuple[Any, Any]:

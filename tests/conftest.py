@@ -17,9 +17,6 @@ from models.embedder import SentenceTransformerEmbedder
 from models.writer import LlamaWriter
 from tests.house import ROOT, House
 
-# on a busy machine llama.cpp's threads spin while they wait for one another: one is then faster than two
-os.environ.setdefault("CPU_CORES", "1")
-
 # where a failure stops other people's work, the same examples are tried each time
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.register_profile("desk", deadline=None)

@@ -18,8 +18,8 @@ _CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace
 def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
     """Build the page over an engine; `samples` is the folder of posts offered while there are none."""
     with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False) as page:
-        gr.HTML(render.HEADER, elem_id="masthead")
-        status = gr.HTML(elem_id="activity")
+        gr.HTML(render.HEADER, elem_id="masthead", padding=False)
+        status = gr.HTML(elem_id="activity", padding=False)
         with gr.Tabs() as tabs:
             with gr.Tab("Ask", id="ask"):
                 asking = ask.build(engine)
@@ -36,10 +36,25 @@ def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
     return page
 
 
+def _theme() -> gr.themes.Base:
+    """Return the theme: system fonts, one accent colour, and greys dark enough to read."""
+    theme = gr.themes.Base(primary_hue="teal", neutral_hue="stone", font=_SYSTEM_FONTS, font_mono=_CODE_FONTS)
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        link_text_color="*primary_700",
+        link_text_color_dark="*primary_400",
+        block_title_text_color="*neutral_600",
+    )
+
+
 def launch_options() -> dict[str, Any]:
     """Return what Blocks.launch needs to look right, stay on this machine and tell nobody anything."""
     return {
-        "theme": gr.themes.Base(primary_hue="teal", neutral_hue="stone", font=_SYSTEM_FONTS, font_mono=_CODE_FONTS),
+        "theme": _theme(),
         "css": (_HERE / "style.css").read_text(encoding="utf-8"),
         "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         "footer_links": [],

@@ -33,7 +33,7 @@ def build(engine: Engine) -> AskTab:
     """Build the tab inside the page that is being built."""
     stops: dict[str, Event] = {}
     with gr.Column(visible=False, elem_id="empty") as empty:
-        gr.HTML(render.EMPTY)
+        gr.HTML(render.EMPTY, padding=False)
         with gr.Row():
             to_posts = gr.Button("Add your posts", variant="primary")
             to_samples = gr.Button("Try it with the sample posts")
@@ -49,8 +49,8 @@ def build(engine: Engine) -> AskTab:
         stop = gr.Button("Stop", variant="stop", scale=1, min_width=96, visible=False, elem_id="stop")
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
-    answer = gr.HTML(elem_id="answer")
-    sources = gr.HTML(elem_id="sources")
+    answer = gr.HTML(elem_id="answer", padding=False)
+    sources = gr.HTML(elem_id="sources", padding=False)
     with gr.Accordion("All passages found", open=False, visible=False, elem_id="hits") as fold:
         hits = gr.HTML()
 
@@ -63,6 +63,8 @@ def build(engine: Engine) -> AskTab:
             yield from _stream(engine, asked or "", mine)
         finally:
             mine.set()  # also when the tab is closed: the writer ends
+            if stops.get(request.session_hash or "") is mine:
+                del stops[request.session_hash or ""]
 
     def halt(request: gr.Request) -> None:
         stops.get(request.session_hash or "", Event()).set()

@@ -11,7 +11,6 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
-from rag.readers import formats
 from rag.records import FileProgress
 from rag.ui import render
 from rag.ui.work import in_thread
@@ -36,10 +35,13 @@ def build(engine: Engine, samples: Path) -> PostsTab:
     """Build the tab inside the page that is being built."""
     changed = gr.Number(0, visible=False)
     files = gr.File(
-        label=f"Drop posts here ({', '.join(formats())})", file_count="multiple", height=160, elem_id="drop"
+        label="Drop posts here: Markdown, saved web pages, plain text",
+        file_count="multiple",
+        height=160,
+        elem_id="drop",
     )
-    outcome = gr.HTML(elem_id="outcome")
-    counts = gr.HTML(elem_id="counts")
+    outcome = gr.HTML(elem_id="outcome", padding=False)
+    counts = gr.HTML(elem_id="counts", padding=False)
     table = gr.Dataframe(
         headers=COLUMNS,
         datatype="str",
@@ -47,7 +49,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         show_search="search",
         max_height=420,
         wrap=True,
-        column_widths=["40%", "14%", "12%", "24%", "10%"],
+        column_widths=["38%", "7rem", "6rem", "30%", "9rem"],
         elem_id="list",
     )
     chosen = gr.State("")
@@ -67,7 +69,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         yield from _add(engine, engine.add([str(samples)]))
 
     def upload(paths: list[str] | None) -> Iterator[list[Any]]:
-        yield from _add(engine, engine.add_uploads([(Path(path), Path(path).name) for path in paths or []]))
+        yield from _add(engine, _uploads(engine, [Path(path) for path in paths or []]))
 
     def select(event: gr.SelectData) -> list[Any]:
         post_id = str(event.row_value[-1])
@@ -102,6 +104,15 @@ def _add(engine: Engine, steps: Iterator[FileProgress]) -> Iterator[list[Any]]:
     except FootnoteError as error:
         message = render.outcome(rows) + render.trouble(str(error))
     yield [message, *_list(engine), None, _stamp(engine)]
+
+
+def _uploads(engine: Engine, paths: list[Path]) -> Iterator[FileProgress]:
+    """Add uploaded files; the copies that Gradio made of them do not stay."""
+    try:
+        yield from engine.add_uploads([(path, path.name) for path in paths])
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def _list(engine: Engine) -> list[Any]:
