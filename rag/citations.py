@@ -16,8 +16,11 @@ from rag.records import Citation, Hit, Sentence
 from rag.search import words_of
 from rag.sentences import sentence_spans
 
-SUPPORTED = 0.62
-"""Support (mean of cosine and shared words, 0..1) from which a sentence gets a footnote."""
+SUPPORTED = 0.6
+"""Support, the smaller of cosine and share of common words, from which a sentence gets a footnote. On 2026-11-24, on
+sentences of xquad_en held against their own and two sibling passages: footnoted were 99 % of those left as they are,
+4 % of those whose source was taken away, 0 % with another number, 2 % with another name, 12 % with a "not" put in; of
+the writer's own sentences 58 % of those that hold the known answer and 17 % of those that do not."""
 
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -83,7 +86,7 @@ class Verifier:
             return None
         self._embed([i for i in likely if i not in self._vectors])
         vector = self._embedder.encode_documents([sentence])[0]
-        support = {i: (float(self._vectors[i] @ vector) + shared[i]) / 2 for i in likely}
+        support = {i: min(float(self._vectors[i] @ vector), shared[i]) for i in likely}
         best = max(support, key=lambda i: (round(support[i], 2), -len(self._evidence[i].quote)))
         return self._evidence[best] if support[best] >= SUPPORTED else None
 
@@ -97,7 +100,7 @@ class Verifier:
         strange = _names(sentence) - evidence.stems
         if strange and not strange <= (self._asked & _stems(evidence.hit.passage.text)):
             return False
-        return not _NEGATION.search(sentence) or bool(_NEGATION.search(evidence.quote))
+        return len(_NEGATION.findall(sentence)) == len(_NEGATION.findall(evidence.quote))
 
     def _embed(self, indexes: Sequence[int]) -> None:
         vectors = self._embedder.encode_documents([plain(self._evidence[i].quote) for i in indexes])

@@ -95,11 +95,13 @@ def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
             last = answers[-1]
             new_sources = shown is None or last.citations != shown.citations
             new_hits = shown is None or last.hits != shown.hits
+            ends = new_hits or last.done
             yield [
                 render.answer(last),
                 render.sources(last, _texts(engine, last)) if new_sources else gr.skip(),
                 render.hits(last) if new_hits else gr.skip(),
-                gr.Accordion(visible=bool(last.hits)) if new_hits else gr.skip(),
+                # with nothing proven, the passages themselves are the best there is to read
+                gr.Accordion(visible=bool(last.hits), open=last.done and not last.citations) if ends else gr.skip(),
                 *[gr.skip(), gr.skip()],
             ]
             shown = last

@@ -49,7 +49,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         show_search="search",
         max_height=420,
         wrap=True,
-        column_widths=["38%", "7rem", "6rem", "30%", "9rem"],
+        column_widths=["36%", "110px", "90px", "30%", "130px"],
         elem_id="list",
     )
     chosen = gr.State("")
