@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import threading
@@ -89,6 +90,7 @@ def serve(settings: Settings) -> int:
         webbrowser.open(server.url)
         return 0
     engine = build_engine(settings)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a system that shuts down ends it as Ctrl-C does
     try:
         app = launch(engine, settings, lambda: machine_checks(settings))
         threading.Thread(target=_warm_up, args=(engine,), daemon=True).start()

@@ -172,4 +172,3 @@ def _load(folder: Path, name: str) -> Any:
             f"The embedder {name} cannot be loaded ({reason}). Set FOOTNOTE_EMBEDDER to a sentence-transformers model, "
             "or leave it out."
         ) from error
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.evaluate import evaluate
 from rag.records import Answer, Check, FileProgress, Hit, StoredPost
+from rag.search import clean_question
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
@@ -112,13 +114,16 @@ def _add(engine: Engine, paths: list[str]) -> Iterator[Event]:
 
 
 def _ask(engine: Engine, question: str) -> Iterator[Event]:
+    answer, shown = Answer(clean_question(question)), 0
     yield from _preparing(engine)
-    answer, shown = Answer(question), 0
     for answer in engine.ask(question):
         if len(answer.text) > shown:
             yield {"text": answer.text[shown:]}
             shown = len(answer.text)
-    yield {"text": _footnotes(answer), "result": answer_json(answer)}
+    failed = bool(answer.note) and not answer.text
+    if failed:
+        yield {"log": f"error: {answer.note}"}
+    yield {"text": _footnotes(answer), "result": answer_json(answer), "exit": int(failed)}
 
 
 def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
@@ -153,8 +158,6 @@ def _remove(engine: Engine, ids: list[str]) -> Iterator[Event]:
 
 
 def _reindex(engine: Engine) -> Iterator[Event]:
-    import time
-
     yield {"log": "Rebuilding the index; the old one answers until the new one is there."}
     started = time.perf_counter()
     passages = engine.reindex()
@@ -247,7 +250,7 @@ def _footnotes(answer: Answer) -> str:
     ]
     unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
     lines += [f"\nNot in your posts: {text}" for text in unproven]
-    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note else "", "\n"])
+    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and answer.text else "", "\n"])
 
 
 def _short(text: str) -> str:

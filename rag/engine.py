@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -16,17 +14,25 @@ from threading import Event
 import numpy as np
 
 from rag import passages as splitting
-from rag.citations import Verifier
-from rag.errors import BadFile, FootnoteError, ModelError
+from rag.answering import REFUSAL, Clock, write
+from rag.errors import BadFile, FootnoteError
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors, Writer
-from rag.prompt import compose
 from rag.readers import find_files, read_bytes, read_file
-from rag.records import Answer, Check, FileProgress, Hit, Manifest, Passage, Post, SearchMode, StoredPost, Timings
+from rag.records import (
+    Answer,
+    Check,
+    FileProgress,
+    Hit,
+    Manifest,
+    Passage,
+    Post,
+    SearchMode,
+    StoredPost,
+)
 from rag.search import clean_question, covers, search
 
 SHOWN_HITS = 8  # passages listed under an answer
-REFUSAL = "Your posts do not cover this."
 _GROUP = 64  # passages that are embedded together while posts are added
 _SAMPLE = 32  # vectors that must find themselves when the index is opened
 
@@ -123,7 +129,7 @@ class Engine:
     def ask(self, question: str, stop: Event | None = None) -> Iterator[Answer]:
         """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion."""
         stop = stop or Event()
-        clock = _Clock()
+        clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
         yield answer
         hits = tuple(self.search(question))
@@ -132,7 +138,7 @@ class Engine:
             note = "" if self._library.count()[0] else "There are no posts yet. Add some first."
             yield replace(answer, status="", text=REFUSAL, refused=True, note=note, done=True, timings=clock.ended())
             return
-        yield from self._write(answer, stop, clock)
+        yield from write(answer, self._writer, self._embedder, stop, clock)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
@@ -180,32 +186,6 @@ class Engine:
             self._prepared = True
         finally:
             self.activity = ""
-
-    def _write(self, answer: Answer, stop: Event, clock: _Clock) -> Iterator[Answer]:
-        """Yield the answer while the writer writes it and each finished sentence is held against the hits."""
-        loading = "" if self._writer.ready else "Loading the writing model… "
-        yield replace(answer, status=loading or f"Reading the {len(answer.hits)} best passages…")
-        text, note = "", ""
-        try:
-            prompt = compose(answer.question, answer.hits, self._writer)
-            verifier = Verifier(answer.question, answer.hits, self._embedder)
-            with closing(self._writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
-                for piece in pieces:
-                    text = (text + piece).lstrip()
-                    sentences, citations = verifier.verify(text, done=False)
-                    timings = clock.wrote(prompt.tokens)
-                    answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
-                    yield replace(answer, status="Writing…")
-            text = text.rstrip()
-            sentences, citations = verifier.verify(text, done=True)
-            answer = replace(answer, text=text, sentences=sentences, citations=citations)
-        except ModelError as error:
-            note = str(error)
-        if stop.is_set():
-            note = "Stopped. What was written until then is kept."
-        elif not text and not note:
-            note = "The writer had nothing to say. The passages below are what your posts hold on this."
-        yield replace(answer, status="", note=note, done=True, timings=clock.ended())
 
     def _add(self, reads: Sequence[Read], *, dedupe: bool) -> Iterator[FileProgress]:
         for shown, _ in reads:
@@ -350,27 +330,3 @@ class Engine:
         if known and not known[1] and self._library.post(known[0]).title != post.title:
             return replace(post, source=f"upload:{name}#{post.title}")
         return post
-
-
-class _Clock:
-    """Seconds since the question, and how many pieces were written."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._timings = Timings()
-
-    def searched(self) -> Timings:
-        self._timings = replace(self._timings, search_s=self._now())
-        return self._timings
-
-    def wrote(self, prompt_tokens: int) -> Timings:
-        first = self._timings.first_token_s or self._now()
-        written = self._timings.answer_tokens + 1
-        self._timings = replace(self._timings, first_token_s=first, prompt_tokens=prompt_tokens, answer_tokens=written)
-        return self._timings
-
-    def ended(self) -> Timings:
-        return replace(self._timings, total_s=self._now())
-
-    def _now(self) -> float:
-        return round(time.perf_counter() - self._start, 4)

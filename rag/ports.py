@@ -89,6 +89,11 @@ class Writer(Protocol):
         """How many tokens a prompt may have, so that the answer still fits behind it."""
         ...
 
+    @property
+    def passages(self) -> int:
+        """How many passages the model can read and still answer from the right one."""
+        ...
+
     def load(self) -> None:
         """Load the model, once. Raise ModelError if that cannot be done."""
         ...

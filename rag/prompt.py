@@ -10,9 +10,6 @@ from rag.errors import BadQuestion
 from rag.ports import Writer
 from rag.records import Hit, Prompt, Segment
 
-PASSAGES = 3
-"""How many passages the writer is given."""
-
 SYSTEM = "You answer questions about blog posts. Use only the passages. Answer in one or two short sentences."
 
 
@@ -21,7 +18,7 @@ def compose(question: str, hits: Sequence[Hit], writer: Writer) -> Prompt:
 
     Raise BadQuestion if not even the question with the best hit's first half fits.
     """
-    chosen = list(hits[:PASSAGES])
+    chosen = list(hits[: writer.passages])
     while True:
         prompt = Prompt(_segments(question, chosen), tuple(chosen), 0)
         tokens = writer.count_tokens(prompt)

@@ -73,10 +73,12 @@ class FakeWriter:
     """
 
     name = "fake-writer"
+    passages = 3
 
-    def __init__(self, *pieces: str, budget: int = 1000) -> None:
+    def __init__(self, *pieces: str, budget: int = 1000, passages: int = 3) -> None:
         self.pieces = pieces
         self.budget = budget
+        self.passages = passages
         self.ready = False
         self.error: ModelError | None = None
         self.prompts: list[Prompt] = []

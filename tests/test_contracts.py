@@ -109,7 +109,7 @@ def writer(request: pytest.FixtureRequest) -> Any:
 
 
 class TestWriter:
-    QUESTION = "What is a sourdough starter?"
+    QUESTION = "What is a starter made of?"
 
     def test_the_answer_comes_piece_by_piece(self, writer: Any) -> None:
         pieces = list(writer.write(prompt(self.QUESTION), Event()))
@@ -186,6 +186,7 @@ class TestWriter:
     def test_it_can_tell_what_it_is(self, writer: Any) -> None:
         assert writer.name
         assert [check.ok for check in writer.checks()] == [True]
+        assert writer.passages >= 1
         writer.load()
         assert writer.ready
 

@@ -189,53 +189,51 @@ class TestTheTrial:
         assert done.returncode == 0, done.stderr
 
     @pytest.fixture
-    def dies(self, monkeypatch, tmp_path):
+    def dies(self, checkout, monkeypatch, tmp_path):
         """Let the trial break a number of times in a way of one's choice; return the builds that followed."""
         builds = []
 
         def die(times: int, how: str) -> list[str]:
             deaths = tmp_path / "deaths"
             deaths.write_text("")
-            monkeypatch.setattr(install, "PYTHON", sys.executable)
+            monkeypatch.setattr(checkout, "PYTHON", sys.executable)
             monkeypatch.setattr(
-                install,
+                checkout,
                 "TRIAL",
                 f"import os, sys\nfile = open({str(deaths)!r}, 'r+')\nif len(file.read()) < {times}:\n"
                 f"    file.write('x')\n    file.close()\n    {how}\n",
             )
-            monkeypatch.setattr(install, "compile_llama", lambda *_, cmake_option: builds.append(cmake_option))
+            monkeypatch.setattr(checkout, "compile_llama", lambda *_, cmake_option: builds.append(cmake_option))
             return builds
 
         return die
 
-    def test_that_kills_a_prebuilt_wheel_compiles_for_this_machine(self, dies):
+    def test_that_kills_a_prebuilt_wheel_compiles_for_this_machine(self, checkout, dies):
         builds = dies(1, "os.kill(os.getpid(), 9)")
-        install.try_out(LLAMA, compiled=False)
+        checkout.try_out(LLAMA, compiled=False)
         assert builds == [""]
 
-    def test_that_kills_a_compiled_one_compiles_for_any_machine(self, dies):
+    def test_that_kills_a_compiled_one_compiles_for_any_machine(self, checkout, dies):
         builds = dies(1, "os.kill(os.getpid(), 9)")
-        install.try_out(LLAMA, compiled=True)
+        checkout.try_out(LLAMA, compiled=True)
         assert builds == ["-DGGML_NATIVE=OFF"]
 
-    def test_that_kills_every_build_is_reported(self, dies):
+    def test_that_kills_every_build_is_reported(self, checkout, dies):
         builds = dies(9, "os.kill(os.getpid(), 9)")
-        with pytest.raises(install.SetUpError, match=r"does not run here \(exit code -9\)"):
-            install.try_out(LLAMA, compiled=False)
+        with pytest.raises(checkout.SetUpError, match=r"does not run here \(exit code -9\)"):
+            checkout.try_out(LLAMA, compiled=False)
         assert builds == ["", "-DGGML_NATIVE=OFF"]
 
-    def test_whose_library_does_not_load_compiles(self, dies):
+    def test_whose_library_does_not_load_compiles(self, checkout, dies):
         builds = dies(1, "sys.exit(\"Failed to load shared library 'libllama.so': libc.musl-x86_64.so.1\")")
-        install.try_out(LLAMA, compiled=False)
+        checkout.try_out(LLAMA, compiled=False)
         assert builds == [""]
 
-    def test_that_fails_otherwise_compiles_nothing_and_shows_why(self, dies, monkeypatch, tmp_path):
-        monkeypatch.setattr(install, "LOG", install.ROOT / ".venv" / "of-a-test.log")
+    def test_that_fails_otherwise_compiles_nothing_and_shows_why(self, checkout, dies):
         builds = dies(1, "sys.exit('The model file is missing.')")
-        with pytest.raises(install.SetUpError, match=r"The model file is missing\."):
-            install.try_out(LLAMA, compiled=False)
+        with pytest.raises(checkout.SetUpError, match=r"The model file is missing\."):
+            checkout.try_out(LLAMA, compiled=False)
         assert builds == []
-        install.LOG.unlink()
 
 
 class TestAFailure:

@@ -36,8 +36,8 @@ def post_or_refusal(content: str | bytes, name: str) -> str:
     """Return the text of the post, or the sentence it was refused with."""
     try:
         post = read(content, name)
-    except BadFile as refused:
-        return str(refused)
+    except BadFile as error:
+        return str(error)
     assert 0 < len(post.title) <= 300
     assert post.text.strip()
     return post.text
@@ -219,15 +219,19 @@ class TestHtml:
     @pytest.mark.parametrize(
         "broken",
         [
-            "<p>Bread rises slowly in a cold kitchen",
-            "<<<>>><p>Bread rises slowly in a cold kitchen</p></p></div>",
-            "<?xml version='1.0' encoding='utf-8'?><html><p>Bread rises slowly in a cold kitchen</p></html>",
-            "<div>" * 3000 + "Bread rises slowly in a cold kitchen",
-            "<p>Bread rises slowly in a cold kitchen</p>\x01\x0b",
+            "<p>Bread rises slowly in a cold kitchen.<p>It is ready in the morning.",
+            "<h1>Bread</h1><p>Bread rises slowly in a cold kitchen.</p></p></div></body><p>It is ready in the morning.",
+            "<<<>>><p>Bread rises slowly in a cold kitchen.</p></p></div><p>It is ready in the morning.</p>",
+            "<html><p>Bread rises slowly in a cold kitchen.</p><p>\x01\x0bIt is ready in the morning.</p>",
+            "<?xml version='1.0' encoding='utf-8'?><html><p>Bread rises slowly in a cold kitchen.</p></html>",
         ],
     )
     def test_a_broken_page_is_read_all_the_same(self, broken: str) -> None:
-        assert "Bread rises slowly" in post_or_refusal(broken, "broken.html")
+        assert "Bread rises slowly in a cold kitchen." in read(broken, "broken.html").text
+
+    def test_a_page_nested_three_thousand_deep_is_read_or_refused(self) -> None:
+        text = post_or_refusal("<html><body>" + "<div>" * 3000 + "<p>Bread rises.</p><p>It is ready.</p>", "deep.html")
+        assert text.endswith(".")
 
 
 class TestCharacters:
@@ -315,14 +319,7 @@ class TestRefusals:
 
     @given(st.binary(max_size=400), st.sampled_from(["a.md", "a.txt", "a.html"]))
     def test_any_bytes_become_a_post_or_a_sentence(self, data: bytes, name: str) -> None:
-        try:
-            post = read(data, name)
-        except BadFile as refused:
-            assert str(refused).endswith(".")
-        else:
-            assert post.text.strip()
-            assert post.title.strip()
-            assert "\r" not in post.text
+        assert "\r" not in post_or_refusal(data, name)
 
 
 class TestFiles:

@@ -81,7 +81,9 @@ def read_bytes(data: bytes, *, source: str, name: str, max_bytes: int) -> Post:
             f"{name}: this file is nested too deeply to be read. Save it as plain text and try again."
         ) from error
     if not any(character.isalnum() for character in post.text):
-        raise BadFile(f"{name}: no text was found in this file. Check that it holds a post and add it again.")
+        raise BadFile(
+            f"{name}: no text was found in this file. Check that it holds a post, or save its text as .txt or .md."
+        )
     return post
 
 

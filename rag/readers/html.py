@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-from rag.errors import BadFile
 from rag.readers.decode import tidy
 from rag.readers.markdown import web_address
 from rag.records import Post
 
 
 def read(content: str, source: str, name: str) -> Post:
-    """Read a saved web page. Raise BadFile if it holds no readable text."""
+    """Read a saved web page; its text is empty if there is none to read."""
     # imported here: it takes a second, and Markdown does without it
     from trafilatura import extract, extract_metadata
     from trafilatura.utils import load_html
@@ -22,13 +21,11 @@ def read(content: str, source: str, name: str) -> Post:
         text = extract(
             tree, output_format="markdown", include_formatting=True, include_comments=False, favor_recall=True
         )
-    except (ValueError, TypeError, AssertionError, AttributeError, KeyError) as error:
-        raise BadFile(
-            f"{name}: this page is too broken to be read ({error}). Save it as plain text and add that."
-        ) from error
+    except (ValueError, TypeError, AssertionError, AttributeError, KeyError):
+        document, text = None, None  # a page too broken for the parser is a page without text
     text = tidy(text or "").strip()
-    if document is None or not text:
-        raise BadFile(f"{name}: no readable text was found in this page. Save its text as .txt or .md and add that.")
+    if document is None:
+        return Post(source, name, text)
     title = " ".join((document.title or "").split())
     return Post(
         source=source,

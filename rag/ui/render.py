@@ -159,7 +159,7 @@ def _hit(hit: Hit) -> str:
     return (
         f"<li><strong>{escape(hit.passage.heading or hit.title)}</strong> "
         f"<span class='meta'>score {hit.score:.2f} (words {hit.lexical:.2f}{cosine})</span>"
-        f"<p>{_marked_up(escape(_short(hit.passage.text, 600)))}</p></li>"
+        f"<div>{_marked_up(escape(_short(hit.passage.text, 600)))}</div></li>"
     )
 
 
@@ -191,5 +191,7 @@ def _lines(text: str) -> str:
 
 
 def _short(text: str, limit: int) -> str:
-    line = " ".join(text.split())
+    line = " ".join(
+        re.sub(r"(?m)^#{1,6} +", "", text).split()
+    )  # on one line, a heading's mark would make all of it one
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -71,8 +71,8 @@ def start(home: Path, *before: str, **more: str) -> App:
 
 
 def stop(app: App) -> None:
-    """End the app as Ctrl-C does, itself and not what watches it."""
-    os.kill(json.loads((app.home / "server.json").read_text(encoding="utf-8"))["pid"], signal.SIGINT)
+    """End the app as a system does that shuts down, itself and not what watches it."""
+    os.kill(json.loads((app.home / "server.json").read_text(encoding="utf-8"))["pid"], signal.SIGTERM)
     try:
         app.process.wait(timeout=20)
     except subprocess.TimeoutExpired:

@@ -1,0 +1,95 @@
+"""Question + hits -> a growing answer: the writer writes, each finished sentence is verified, drift is cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from threading import Event
+
+from rag.citations import Verifier
+from rag.errors import ModelError
+from rag.ports import Embedder, Writer
+from rag.prompt import compose
+from rag.records import Answer, Sentence, Timings
+from rag.sentences import sentence_spans
+
+REFUSAL = "Your posts do not cover this."
+DRIFT = 2  # sentences in a row without a footnote that end an answer
+_SENTENCE_ENDS = '.!?…。！？:)]"”’*`'
+
+
+class Clock:
+    """Seconds since the question, and how many pieces were written."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._timings = Timings()
+
+    def searched(self) -> Timings:
+        """Note the end of the search."""
+        self._timings = replace(self._timings, search_s=self._now())
+        return self._timings
+
+    def wrote(self, prompt_tokens: int) -> Timings:
+        """Note one more piece of the answer."""
+        first = self._timings.first_token_s or self._now()
+        written = self._timings.answer_tokens + 1
+        self._timings = replace(self._timings, first_token_s=first, prompt_tokens=prompt_tokens, answer_tokens=written)
+        return self._timings
+
+    def ended(self) -> Timings:
+        """Note the end."""
+        return replace(self._timings, total_s=self._now())
+
+    def _now(self) -> float:
+        return round(time.perf_counter() - self._start, 4)
+
+
+def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock: Clock) -> Iterator[Answer]:
+    """Yield the answer while the writer writes it and each finished sentence is held against the hits.
+
+    The last one is `done`. Whatever happens to the writer, the hits stay; `note` says what happened.
+    """
+    loading = "" if writer.ready else "Loading the writing model… "
+    yield replace(answer, status=loading or f"Reading the {len(answer.hits)} best passages…")
+    text, note = "", ""
+    sentences: tuple[Sentence, ...] = ()
+    try:
+        prompt = compose(answer.question, answer.hits, writer)
+        verifier = Verifier(answer.question, answer.hits, embedder)
+        with closing(writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
+            for piece in pieces:
+                text = (text + piece).lstrip()
+                sentences, citations = verifier.verify(text, done=False)
+                timings = clock.wrote(prompt.tokens)
+                answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
+                yield replace(answer, status="Writing…")
+                if _drifts(sentences):
+                    note = "The writer left your posts behind and was stopped."
+                    break
+        text = text[: sentences[-1].end] if note else _without_fragment(text, stopped=stop.is_set())
+        sentences, citations = verifier.verify(text, done=True)
+        answer = replace(answer, text=text, sentences=sentences, citations=citations)
+    except ModelError as error:
+        note = str(error)
+    if stop.is_set():
+        note = "Stopped. What was written until then is kept."
+    elif not text and not note:
+        note = "The writer had nothing to say. The passages below are what your posts hold on this."
+    yield replace(answer, status="", note=note, done=True, timings=clock.ended())
+
+
+def _drifts(sentences: Sequence[Sentence]) -> bool:
+    """Say whether the last two sentences are in no post: a small model does not find back from there."""
+    return len(sentences) >= DRIFT and all(sentence.citation is None for sentence in sentences[-DRIFT:])
+
+
+def _without_fragment(text: str, *, stopped: bool) -> str:
+    """Return the answer without a last sentence that ran into the writer's limit, unless it is all there is."""
+    text = text.rstrip()
+    spans = sentence_spans(text)
+    if stopped or len(spans) < 2 or text[-1] in _SENTENCE_ENDS:
+        return text
+    return text[: spans[-2][1]]
