@@ -13,7 +13,7 @@ from itertools import pairwise
 from rag.markup import plain
 from rag.ports import Embedder, Vectors
 from rag.records import Citation, Hit, Sentence
-from rag.search import words_of
+from rag.search import stems_of
 from rag.sentences import sentence_spans
 
 SUPPORTED = 0.6
@@ -46,7 +46,7 @@ class Verifier:
     def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder) -> None:
         """Prepare the hits' sentences; they are embedded when they are needed."""
         self._embedder = embedder
-        self._asked = _stems(question)
+        self._asked = stems_of(question)
         self._evidence = [evidence for hit in hits for evidence in _evidence(hit)]
         self._vectors: dict[int, Vectors] = {}
         self._known: dict[str, _Evidence | None] = {}
@@ -75,7 +75,7 @@ class Verifier:
 
     def _best(self, sentence: str) -> _Evidence | None:
         """Return the evidence that says what the sentence says, or None."""
-        stems = _stems(sentence)
+        stems = stems_of(sentence)
         if not stems:
             return None
         shared = {
@@ -98,7 +98,7 @@ class Verifier:
         if not frozenset(_NUMBER.findall(sentence)) <= evidence.numbers:
             return False
         strange = _names(sentence) - evidence.stems
-        if strange and not strange <= (self._asked & _stems(evidence.hit.passage.text)):
+        if strange and not strange <= (self._asked & stems_of(evidence.hit.passage.text)):
             return False
         return len(_NEGATION.findall(sentence)) == len(_NEGATION.findall(evidence.quote))
 
@@ -116,7 +116,7 @@ def _evidence(hit: Hit) -> list[_Evidence]:
         quote = text[start:end]
         said = f"{hit.passage.heading} {plain(quote)}"
         numbers = frozenset(_NUMBER.findall(said))
-        found.append(_Evidence(hit, offset + start, offset + end, quote, _stems(said), numbers))
+        found.append(_Evidence(hit, offset + start, offset + end, quote, stems_of(said), numbers))
     return found
 
 
@@ -137,9 +137,4 @@ def _citation(evidence: _Evidence, number: int) -> Citation:
 
 def _names(sentence: str) -> frozenset[str]:
     """Return the stems of the words with a capital letter, the sentence's first left out unless it is one inside."""
-    return _stems(" ".join(_NAME.findall(sentence))) if _NAME.search(sentence) else frozenset()
-
-
-def _stems(text: str) -> frozenset[str]:
-    """Return the words that carry meaning, cut so that "writes", "writing" and "write" meet."""
-    return frozenset(re.sub(r"(?:ing|ed|es|s|e|ly)$", "", word) if len(word) > 4 else word for word in words_of(text))
+    return stems_of(" ".join(_NAME.findall(sentence))) if _NAME.search(sentence) else frozenset()

@@ -134,7 +134,7 @@ class Engine:
         yield answer
         hits = tuple(self.search(question))
         answer = replace(answer, hits=hits, timings=clock.searched())
-        if not hits or not covers(hits):
+        if not covers(answer.question, hits):
             note = "" if self._library.count()[0] else "There are no posts yet. Add some first."
             yield replace(answer, status="", text=REFUSAL, refused=True, note=note, done=True, timings=clock.ended())
             return

@@ -20,13 +20,14 @@ from rag.records import Check, Manifest, Passage, Post, Prompt, StoredPost
 class FakeEmbedder:
     """Texts that share words of four letters or more get similar vectors; no meaning beyond that.
 
-    Another fingerprint gives other vectors, as another model would. `encoded` lists every text it was given.
+    It reads so few tokens that each section of a story becomes a passage of its own. Another fingerprint gives other
+    vectors, as another model would. `encoded` lists every text it was given.
     """
 
     name = "fake-embedder"
     prompts: Mapping[str, str] = {}
 
-    def __init__(self, fingerprint: str = "fa1e000000000001", dimension: int = 64, max_tokens: int = 256) -> None:
+    def __init__(self, fingerprint: str = "fa1e000000000001", dimension: int = 256, max_tokens: int = 48) -> None:
         self.fingerprint = fingerprint
         self.dimension = dimension
         self.max_tokens = max_tokens

@@ -25,7 +25,7 @@ SENTENCES = [
     "A dry iron pan must be smoking hot.",
     "Salt eats the chain of a bicycle in one winter.",
 ]
-MANIFEST = Manifest("fa1e000000000001", 64, {}, "by sentences")
+MANIFEST = Manifest("fa1e000000000001", FakeEmbedder().dimension, {}, "by sentences")
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])

@@ -1,0 +1,164 @@
+"""A sentence gets a footnote only to a place that says the same; the quote stands there to the letter."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rag.citations import Verifier
+from rag.records import Citation, Post, Sentence
+from tests.fakes import FakeEmbedder
+from tests.stories import FLATBREAD, SOURDOUGH, hits_of, post
+
+FED = "Feed it every morning at eight with 50 grams of rye flour."
+HUNGRY = "A sharp smell of vinegar means that the starter is hungry."
+THIN = "Mix yoghurt with wheat flour and roll the dough as thin as a coin."
+QUESTION = "How do I feed a sourdough starter?"
+POSTS = (post(SOURDOUGH), post(FLATBREAD))
+TEXTS = {a_post.id: a_post.text for a_post in POSTS}
+
+
+def verifier(*posts: Post, question: str = QUESTION) -> Verifier:
+    hits = [hit for a_post in posts or POSTS for hit in hits_of(a_post, 48)]
+    return Verifier(question, hits, FakeEmbedder())
+
+
+def verify(text: str, *posts: Post, question: str = QUESTION) -> tuple[tuple[Sentence, ...], tuple[Citation, ...]]:
+    return verifier(*posts, question=question).verify(text, done=True)
+
+
+def numbers(text: str, *posts: Post) -> list[int | None]:
+    return [sentence.citation for sentence in verify(text, *posts)[0]]
+
+
+def test_a_sentence_of_a_post_gets_a_footnote_to_its_place() -> None:
+    sentences, [citation] = verify(FED)
+    assert sentences == (Sentence(FED, 0, len(FED), 1),)
+    assert citation.quote == FED
+    assert citation.title == "Keeping a sourdough starter"
+    assert citation.post_id == post(SOURDOUGH).id
+    assert SOURDOUGH[citation.start : citation.end] == FED
+
+
+def test_a_sentence_that_no_passage_supports_gets_none() -> None:
+    assert numbers("The moon is made of green cheese and circles the earth.") == [None]
+    assert numbers("Yes.") == [None]
+    assert numbers("And so it is, as they say.") == [None]
+
+
+def test_a_number_that_disagrees_takes_the_footnote_away() -> None:
+    assert numbers("Feed it every morning at eight with 50 grams of rye flour.") == [1]
+    assert numbers("Feed it every morning at eight with 60 grams of rye flour.") == [None]
+    assert numbers("Feed it every morning at eight with 50.5 grams of rye flour.") == [None]
+    assert numbers("Feed 2 of it every morning at eight with 50 grams of rye flour.") == [None]
+
+
+def test_a_number_of_another_sentence_does_not_help() -> None:
+    text = "The loaf weighs 900 grams after baking. The oven needs 250 degrees before baking."
+    assert numbers("The loaf weighs 250 grams after baking.", post(text, title="Baking")) == [None]
+
+
+def test_a_not_that_is_not_in_the_post_takes_the_footnote_away() -> None:
+    assert numbers("Do not feed it every morning at eight with 50 grams of rye flour.") == [None]
+    assert numbers("Flatbread needs no yeast at all.") == [1]
+    assert numbers("Flatbread needs yeast.") == [None]
+
+
+def test_a_name_that_is_not_in_the_post_takes_the_footnote_away() -> None:
+    story = post("The baker Anna Berger sold forty loaves of rye bread on the first market day.", title="Market")
+    assert numbers("The baker Anna Berger sold forty loaves of rye bread on the first market day.", story) == [1]
+    assert numbers("The baker Clara Berger sold forty loaves of rye bread on the first market day.", story) == [None]
+
+
+def test_the_same_place_twice_has_one_number() -> None:
+    sentences, citations = verify(f"{FED} {HUNGRY} {FED}")
+    assert [sentence.citation for sentence in sentences] == [1, 2, 1]
+    assert [citation.number for citation in citations] == [1, 2]
+
+
+def test_footnotes_are_numbered_in_the_order_of_the_answer() -> None:
+    sentences, citations = verify(f"{THIN} The moon is made of cheese. {HUNGRY} {FED}")
+    assert [sentence.citation for sentence in sentences] == [1, None, 2, 3]
+    assert [citation.quote for citation in citations] == [THIN, HUNGRY, FED]
+
+
+def test_every_quote_stands_where_it_says() -> None:
+    _, citations = verify(f"{THIN} {HUNGRY} {FED} Flatbread needs no yeast at all. The pan must be smoking hot.")
+    assert len(citations) >= 4
+    for citation in citations:
+        assert TEXTS[citation.post_id][citation.start : citation.end] == citation.quote
+
+
+def test_a_sentence_joined_from_two_neighbours_points_at_both() -> None:
+    joined = "Flatbread needs no yeast at all, mix yoghurt with wheat flour and roll the dough as thin as a coin."
+    _, [citation] = verify(joined)
+    assert citation.quote == "Flatbread needs no yeast at all. " + THIN
+
+
+def test_of_a_sentence_and_its_neighbourhood_the_sentence_alone_is_quoted() -> None:
+    _, [citation] = verify(HUNGRY)
+    assert citation.quote == HUNGRY
+
+
+def test_marks_in_the_post_do_not_hide_what_it_says() -> None:
+    story = post("Feed **it** every [morning](https://example.com) at *eight* with `rye` flour.", title="Levain")
+    sentences, [citation] = verify("Feed it every morning at eight with rye flour.", story)
+    assert sentences[0].citation == 1
+    assert citation.quote == story.text
+
+
+def test_a_word_of_the_heading_counts_as_said() -> None:
+    story = post("## Sourdough starter\n\nIt wants fresh flour every single morning.", title="Kitchen")
+    assert numbers("A sourdough starter wants fresh flour every single morning.", story) == [1]
+
+
+def test_a_growing_answer_leaves_out_the_sentence_that_is_still_written() -> None:
+    growing = verifier()
+    assert growing.verify("Feed it every", done=False) == ((), ())
+    assert growing.verify(FED, done=False) == ((), ())
+    sentences, citations = growing.verify(FED + " A sharp", done=False)
+    assert [sentence.text for sentence in sentences] == [FED]
+    assert [citation.quote for citation in citations] == [FED]
+    sentences, _ = growing.verify(FED + " A sharp", done=True)
+    assert [sentence.citation for sentence in sentences] == [1, None]
+
+
+def test_a_footnote_once_shown_stays_as_the_answer_grows() -> None:
+    growing, answer, shown = verifier(), f"{FED} {HUNGRY} {THIN}", []
+    for length in range(0, len(answer) + 1, 7):
+        _, citations = growing.verify(answer[:length], done=False)
+        assert list(citations[: len(shown)]) == shown
+        shown = list(citations)
+    assert len(growing.verify(answer, done=True)[1]) == 3
+
+
+def test_no_sentence_is_embedded_twice() -> None:
+    embedder = FakeEmbedder()
+    growing = Verifier(QUESTION, hits_of(post(SOURDOUGH), 48), embedder)
+    for _ in range(5):
+        growing.verify("Feed it with rye flour. A smell of vinegar means that it is hungry. It is sour.", done=True)
+    assert len(embedder.encoded) == len(set(embedder.encoded))
+
+
+def test_without_hits_nothing_is_supported() -> None:
+    assert Verifier(QUESTION, [], FakeEmbedder()).verify(FED, done=True) == ((Sentence(FED, 0, len(FED), None),), ())
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\n", "…", "?!", "- ", "🥖🥖."])
+def test_an_answer_without_words_has_no_footnotes(blank: str) -> None:
+    assert verify(blank)[1] == ()
+
+
+@given(
+    st.one_of(st.text(max_size=200), st.lists(st.sampled_from([FED, HUNGRY, THIN, "No.", "50", "\n- "])).map(" ".join))
+)
+@settings(max_examples=60)
+def test_whatever_the_writer_writes_quotes_and_sentences_stand_where_they_say(text: str) -> None:
+    sentences, citations = verify(text)
+    assert all(text[sentence.start : sentence.end] == sentence.text for sentence in sentences)
+    assert all(TEXTS[citation.post_id][citation.start : citation.end] == citation.quote for citation in citations)
+    cited = [sentence.citation for sentence in sentences if sentence.citation]
+    assert (
+        list(dict.fromkeys(cited)) == [citation.number for citation in citations] == list(range(1, len(citations) + 1))
+    )
