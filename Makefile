@@ -5,12 +5,13 @@ ifneq ($(wildcard ../shared/data),)
 export FOOTNOTE_DATASETS ?= $(abspath ../shared/data)
 endif
 
-.PHONY: help run test check set-up lint types
+.PHONY: help run test check picture set-up lint types
 
 help:
 	@echo "make run    set Footnote up, the first time, and open it"
 	@echo "make test   lint, check types, and run every test"
 	@echo "make check  the same in under 30 s, without the slow tests"
+	@echo "make picture  take the README's picture anew"
 
 run:
 	@$(PYTHON) install.py --run
@@ -20,6 +21,10 @@ test: lint types
 
 check: lint types
 	$(BIN)/pytest -m "not slow"
+
+picture: set-up
+	$(BIN)/pytest tests/browser -k first_answer
+	mkdir -p docs && cp tests/browser/shots/answer.png docs/answer.png
 
 set-up:
 	@$(PYTHON) install.py --test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
 DRIFT = 2  # sentences in a row without a footnote that end an answer
+_ECHO = re.compile(r"(?:^|\s)(?:Question:|Passages:)|\n#{1,6} ")  # a small model goes on with the prompt's own form
 _SENTENCE_ENDS = '.!?…。！？:)]"”’*`'
 
 
@@ -62,6 +64,9 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
         with closing(writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 text = (text + piece).lstrip()
+                if echo := _ECHO.search(text):
+                    text = text[: echo.start()]
+                    break
                 sentences, citations = verifier.verify(text, done=False)
                 timings = clock.wrote(prompt.tokens)
                 answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)

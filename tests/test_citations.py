@@ -54,9 +54,18 @@ def test_a_number_that_disagrees_takes_the_footnote_away() -> None:
     assert numbers("Feed 2 of it every morning at eight with 50 grams of rye flour.") == [None]
 
 
-def test_a_number_of_another_sentence_does_not_help() -> None:
-    text = "The loaf weighs 900 grams after baking. The oven needs 250 degrees before baking."
-    assert numbers("The loaf weighs 250 grams after baking.", post(text, title="Baking")) == [None]
+@pytest.mark.parametrize(
+    ("told", "claimed"),
+    [
+        ("I was born in Graz in 1981. I moved to Linz in 1999.", "I moved to Linz in 1981."),
+        ("The rye dough rests for 12 hours. The wheat dough rests for 4 hours.", "The rye dough rests for 4 hours."),
+        ("In 2019 we sold 40 loaves every day. In 2023 we sold 90.", "In 2019 we sold 90 loaves every day."),
+    ],
+)
+def test_a_number_of_the_sentence_next_to_it_does_not_help(told: str, claimed: str) -> None:
+    story = post(told, title="Diary")
+    assert numbers(told.split(". ")[0] + ".", story) == [1]
+    assert numbers(claimed, story) == [None]
 
 
 def test_a_not_that_is_not_in_the_post_takes_the_footnote_away() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from rag.engine import REFUSAL, Engine
+from rag.answering import REFUSAL
+from rag.engine import Engine
 from rag.errors import BadQuestion, ModelError, NotFound, StoreError
 from rag.records import Answer, Post
 from tests.fakes import FakeEmbedder, FakeLibrary

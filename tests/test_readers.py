@@ -214,7 +214,7 @@ class TestHtml:
         assert "The kváseć".removeprefix("The ") in read(page.encode("iso-8859-2"), "page.html").text
 
     def test_a_page_without_text_is_refused(self) -> None:
-        assert "no readable text" in refusal("<html><body><script>x = 1</script></body></html>", "empty.html")
+        assert "no text was found" in refusal("<html><body><script>x = 1</script></body></html>", "empty.html")
 
     @pytest.mark.parametrize(
         "broken",

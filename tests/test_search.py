@@ -11,7 +11,7 @@ import pytest
 
 from rag.errors import BadQuestion, ModelError
 from rag.records import Hit, Manifest, Passage, Post
-from rag.search import REFUSE_BELOW, clean_question, covers, search, words_of
+from rag.search import ENOUGH, KNOWN_WORDS, clean_question, covers, search, words_of
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
@@ -176,16 +176,21 @@ class TestQuestions:
 
 
 class TestRefusal:
-    HIT = Hit(Passage("p", 0, 5, "Bread", "Bread", 1), "Bread", None, None, 1.0, None, 1.0)
+    QUESTION = "Why does the starter smell of vinegar?"
 
-    def with_cosine(self, cosine: float | None) -> Hit:
-        return Hit(self.HIT.passage, "Bread", None, None, 1.0, cosine, 1.0)
+    def hit(self, cosine: float | None, text: str = "Salt eats the chain of a bicycle.") -> Hit:
+        return Hit(Passage("p", 0, len(text), text, "", 1), "Diary", None, None, 1.0, cosine, 1.0)
 
-    def test_posts_cover_what_one_passage_is_near_enough_to(self) -> None:
-        far, near = self.with_cosine(REFUSE_BELOW - 0.01), self.with_cosine(REFUSE_BELOW)
-        assert not covers([])
-        assert not covers([far, far])
-        assert covers([far, near])
+    def test_posts_cover_a_question_that_one_passage_is_near_enough_to(self) -> None:
+        far, near = self.hit(ENOUGH - 0.01), self.hit(ENOUGH)
+        assert not covers(self.QUESTION, [])
+        assert not covers(self.QUESTION, [far, far])
+        assert covers(self.QUESTION, [far, near])
+
+    def test_words_of_the_question_in_one_passage_make_up_for_some_distance(self) -> None:
+        text = "A starter that smells of vinegar is hungry."
+        assert covers(self.QUESTION, [self.hit(ENOUGH - KNOWN_WORDS + 0.01, text)])
+        assert not covers(self.QUESTION, [self.hit(ENOUGH - KNOWN_WORDS - 0.01, text)])
 
     def test_what_nobody_measured_is_not_refused(self) -> None:
-        assert covers([self.with_cosine(None)])
+        assert covers(self.QUESTION, [self.hit(None)])

@@ -1,4 +1,4 @@
-// A footnote opens its source, with the quote in view; Esc stops the answer that is being written.
+// A footnote opens its source, with the quote in view; a source that is open stays open; Esc stops the answer.
 (() => {
   const show = (card) => {
     card.open = true;
@@ -17,9 +17,19 @@
     const card = document.getElementById(link.getAttribute("href").slice(1));
     if (card) show(card);
   });
+  const opened = new Set();
   document.addEventListener("toggle", (event) => {
-    if (event.target.matches && event.target.matches("details.source") && event.target.open) centre(event.target);
+    const card = event.target;
+    if (!card.matches || !card.matches("details.source")) return;
+    if (card.open) centre(card);
+    opened[card.open ? "add" : "delete"](card.id);
   }, true);
+  // while an answer grows, new footnotes draw the cards anew: those that were open stay so
+  new MutationObserver(() => {
+    const cards = document.querySelectorAll("details.source");
+    if (!cards.length) opened.clear();
+    cards.forEach((card) => { if (opened.has(card.id) && !card.open) card.open = true; });
+  }).observe(document.documentElement, { childList: true, subtree: true });
   document.addEventListener("keydown", (event) => {
     const stop = document.querySelector("#stop");
     if (event.key === "Escape" && stop && stop.offsetParent) stop.click();

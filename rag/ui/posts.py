@@ -53,7 +53,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         elem_id="list",
     )
     chosen = gr.State("")
-    with gr.Group(visible=False, elem_id="chosen") as panel:
+    with gr.Column(visible=False, elem_id="chosen") as panel:
         detail = gr.HTML()
         with gr.Row():
             remove = gr.Button("Remove this post…", variant="stop", size="sm")
@@ -81,13 +81,13 @@ def build(engine: Engine, samples: Path) -> PostsTab:
             message = render.done("The post and all its passages are gone.")
         except FootnoteError as error:
             message = render.trouble(str(error))
-        return [message, *_list(engine), gr.skip(), _stamp(engine), gr.Group(visible=False), ""]
+        return [message, *_list(engine), gr.skip(), _stamp(engine), gr.Column(visible=False), ""]
 
     files.upload(upload, files, outputs, concurrency_limit=1, **_QUIET)
     table.select(select, outputs=[chosen, panel, detail, confirm], **_QUIET)
     remove.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
     keep.click(lambda: gr.Row(visible=False), outputs=confirm, **_QUIET)
-    close.click(lambda: gr.Group(visible=False), outputs=panel, **_QUIET)
+    close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
     sure.click(remove_now, chosen, [*outputs, panel, chosen], **_QUIET)
     return PostsTab(lambda: _list(engine), fresh, add_samples, outputs, changed)
 
@@ -123,9 +123,9 @@ def _list(engine: Engine) -> list[Any]:
 
 def _detail(engine: Engine, post_id: str) -> list[Any]:
     try:
-        return [gr.Group(visible=True), render.post(engine.post(post_id))]
+        return [gr.Column(visible=True), render.post(engine.post(post_id))]
     except FootnoteError as error:
-        return [gr.Group(visible=True), render.trouble(str(error))]
+        return [gr.Column(visible=True), render.trouble(str(error))]
 
 
 def _stamp(engine: Engine) -> float:

@@ -52,23 +52,23 @@ def done(message: str) -> str:
 
 def example(title: str) -> str:
     """Make an example question of a post's title."""
-    return f"What does “{title if len(title) <= 60 else title[:59] + '…'}” say?"
+    return f"What is “{title if len(title) <= 60 else title[:59] + '…'}” about?"
 
 
 def answer(found: Answer) -> str:
     """Render an answer as far as it is written, its footnotes as links to the sources below."""
     parts = [waiting(found.status)] if found.status else []
     if found.refused:
-        parts.append(f"<div class='prose refused'>{escape(found.text)}</div>")
+        parts.append(f"<div class='written refused'>{escape(found.text)}</div>")
     elif found.text:
-        parts.append(f"<div class='prose' aria-live='polite'>{_prose(found)}</div>")
+        parts.append(f"<div class='written' aria-live='polite'>{_prose(found)}</div>")
     if found.done and any(sentence.citation is None for sentence in found.sentences):
         parts.append(
             "<p class='note'><span class='unproven'>Dotted</span>: nothing in your posts was found to say this.</p>"
         )
     if found.note:
         parts.append(f"<p class='note'>{escape(found.note)}</p>")
-    return "".join(parts)
+    return f"<div data-answered='{escape(found.question) if found.done else ''}'>{''.join(parts)}</div>"
 
 
 def sources(found: Answer, texts: Mapping[str, str]) -> str:
@@ -165,7 +165,9 @@ def _hit(hit: Hit) -> str:
 
 def _row(row: FileProgress) -> str:
     name = PurePath(row.source).name
-    detail = row.error or (f"{row.title} · {row.passages} passages" if row.passages else row.title)
+    detail = row.error.removeprefix(f"{name}: ") or (
+        f"{row.title} · {row.passages} passages" if row.passages else row.title
+    )
     return (
         f"<li class='{row.state}'><span class='state'>{_STATES[row.state]}</span>"
         f"<span class='file'>{escape(name)}</span><span class='detail'>{escape(detail)}</span></li>"

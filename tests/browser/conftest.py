@@ -109,7 +109,7 @@ def open_page(app: App, chromium: Browser) -> Iterator[Callable[..., Page]]:
     errors: list[str] = []
 
     def opened(**options: object) -> Page:
-        context = chromium.new_context(viewport={"width": 1100, "height": 900}, **{**options})  # type: ignore[arg-type]
+        context = chromium.new_context(**{"viewport": {"width": 1100, "height": 900}, **options})  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: strangers.append(request.url) if is_stranger(request.url) else None)

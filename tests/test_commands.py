@@ -1,0 +1,433 @@
+"""The command line: what each command prints, on which stream, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import app
+from rag import commands
+from rag.errors import ModelError
+from rag.records import Check, Post
+from store.library import SqliteLibrary
+from tests.fakes import FakeEmbedder
+from tests.house import ROOT, House
+from tests.stories import FLATBREAD, SOURDOUGH
+from tests.test_evaluate import write as write_collection
+
+FED = "Feed it every morning at eight with 50 grams of rye flour."
+QUESTION = "With which rye flour is the sourdough starter fed every morning?"
+NAMES = ("add", "ask", "search", "posts", "remove", "reindex", "doctor", "eval")
+
+
+@dataclass
+class Ran:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Return the one object on stdout."""
+        assert self.out.count("\n") == 1
+        assert self.out.endswith("\n")
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(light_house: House, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Run a command over the fakes, as app.py does over the real parts."""
+
+    def run(*typed: str) -> Ran:
+        parsed = commands.parser().parse_args(typed)
+        events = commands.run(
+            light_house.engine,
+            parsed.command,
+            commands.arguments_of(parsed),
+            lambda: [Check("disk", True, "9 GB free")],
+        )
+        written: list[str] = []
+        code = commands.present(events, written.append, as_json=parsed.json, dump=json.dumps)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return Ran(code, "".join(written), captured.err)
+
+    return run
+
+
+@pytest.fixture
+def posts(light_house: House) -> list[str]:
+    """Add two posts about bread; return their ids."""
+    dated = (
+        "---\ntitle: Keeping a sourdough starter\ndate: 2024-05-01\nurl: https://example.com/sour\n---\n" + SOURDOUGH
+    )
+    return [
+        light_house.write_and_add("sourdough.md", dated).post_id,
+        light_house.write_and_add("flatbread.md", FLATBREAD).post_id,
+    ]
+
+
+class TestJson:
+    def test_add_tells_what_became_of_each_file(self, light_house: House, run: Callable[..., Ran]) -> None:
+        sour, flat = light_house.write("sourdough.md", SOURDOUGH), light_house.write("flatbread.md", FLATBREAD)
+        ran = run("add", str(sour), "--json")
+        [added] = ran.json["added"]
+        assert ran.code == 0
+        assert set(ran.json) == {"added", "updated", "unchanged", "failed"}
+        assert added == {
+            "id": added["id"],
+            "title": "Keeping a sourdough starter",
+            "source": str(sour),
+            "passages": light_house.engine.count()[1],
+        }
+        sour.write_text(SOURDOUGH + "\nThen wait.", encoding="utf-8")
+        light_house.add(flat)
+        bad = light_house.write("empty.md", "")
+        ran = run("add", str(sour), str(flat), str(bad), str(light_house.home / "missing.md"), "--json")
+        assert ran.code == 0
+        assert ran.json["added"] == []
+        assert [row["id"] for row in ran.json["updated"]] == [added["id"]]
+        assert ran.json["unchanged"] == [{"id": light_house.library.posts()[0].id, "source": str(flat)}]
+        assert [set(row) for row in ran.json["failed"]] == [{"source", "error"}] * 2
+        assert {Path(row["source"]).name for row in ran.json["failed"]} == {"empty.md", "missing.md"}
+
+    def test_add_fails_only_if_nothing_could_be_read(self, light_house: House, run: Callable[..., Ran]) -> None:
+        ran = run("add", str(light_house.home / "missing.md"), str(light_house.write("empty.md", "")), "--json")
+        assert ran.code == 1
+        assert len(ran.json["failed"]) == 2
+
+    def test_ask_gives_the_answer_its_citations_and_its_hits(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        light_house.writer.pieces = (FED,)
+        ran = run("ask", QUESTION, "--json")
+        found = ran.json
+        assert ran.code == 0
+        assert {"question", "answer", "refused", "citations", "hits", "timings"} <= set(found)
+        assert (found["question"], found["answer"], found["refused"]) == (QUESTION, FED, False)
+        [citation] = found["citations"]
+        text = light_house.engine.post(posts[0]).text
+        assert citation == {
+            "number": 1,
+            "post_id": posts[0],
+            "title": "Keeping a sourdough starter",
+            "url": "https://example.com/sour",
+            "quote": FED,
+            "start": text.index(FED),
+            "end": text.index(FED) + len(FED),
+        }
+        self.check_hit(found["hits"][0], posts[0], light_house)
+        names = {"search_s", "first_token_s", "total_s", "prompt_tokens", "answer_tokens"}
+        assert names <= set(found["timings"])
+        assert found["timings"]["answer_tokens"] == 1
+
+    def test_ask_tells_a_refusal(self, run: Callable[..., Ran], posts: list[str]) -> None:
+        ran = run("ask", "Who invented the zeppelin?", "--json")
+        assert ran.code == 0
+        assert ran.json["refused"] is True
+        assert ran.json["citations"] == []
+
+    def test_search_lists_hits(self, light_house: House, run: Callable[..., Ran], posts: list[str]) -> None:
+        for mode in ("hybrid", "dense", "lexical"):
+            ran = run("search", "sourdough starter vinegar", "--limit", "2", "--search", mode, "--json")
+            assert ran.code == 0
+            assert set(ran.json) == {"hits"}
+            assert 1 <= len(ran.json["hits"]) <= 2
+            self.check_hit(ran.json["hits"][0], posts[0], light_house)
+
+    def check_hit(self, hit: dict[str, Any], post_id: str, house: House) -> None:
+        assert set(hit) >= {"passage_id", "post_id", "title", "text", "start", "end", "score"}
+        assert hit["post_id"] == post_id
+        assert house.engine.post(post_id).text[hit["start"] : hit["end"]] == hit["text"]
+        assert house.library.passages([hit["passage_id"]])[0].text == hit["text"]
+        assert isinstance(hit["score"], float)
+
+    def test_posts_lists_all_or_prints_one(self, light_house: House, run: Callable[..., Ran], posts: list[str]) -> None:
+        listed = run("posts", "--json").json
+        assert set(listed) == {"posts"}
+        assert [row["id"] for row in listed["posts"]] == posts
+        assert listed["posts"][0] == {
+            "id": posts[0],
+            "title": "Keeping a sourdough starter",
+            "source": str(light_house.home / "blog" / "sourdough.md"),
+            "url": "https://example.com/sour",
+            "date": "2024-05-01",
+            "passages": 2,
+        }
+        whole = run("posts", posts[0], "--json").json
+        assert whole["id"] == posts[0]
+        assert whole["text"] == SOURDOUGH.rstrip()
+
+    def test_remove_tells_what_went(self, light_house: House, run: Callable[..., Ran], posts: list[str]) -> None:
+        assert run("remove", *posts, "--json").json == {"removed": posts}
+        assert light_house.engine.count() == (0, 0)
+
+    def test_reindex_tells_how_many_passages_it_has(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        result = run("reindex", "--json").json
+        assert set(result) == {"passages", "embedder", "seconds"}
+        assert result["passages"] == light_house.engine.count()[1]
+        assert result["embedder"] == "fake-embedder"
+        assert result["seconds"] >= 0
+
+    def test_doctor_lists_checks_of_house_and_machine(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        ran = run("doctor", "--json")
+        assert ran.code == 0
+        assert ran.json["ok"] is True
+        assert all(set(check) == {"name", "ok", "detail"} for check in ran.json["checks"])
+        assert {"embedder", "writer", "library", "index self-test", "disk"} <= {c["name"] for c in ran.json["checks"]}
+        light_house.embedder.trouble = "The embedder is not installed. Run `make run` again."
+        ran = run("doctor", "--json")
+        assert ran.code == 1
+        assert ran.json["ok"] is False
+
+    def test_eval_gives_its_metrics(self, run: Callable[..., Ran], tmp_path: Path) -> None:
+        ran = run("eval", str(write_collection(tmp_path / "beir")), "--limit", "2", "--search", "lexical", "--json")
+        metrics = {"ndcg@10", "accuracy@1", "accuracy@10", "recall@10", "mrr@10"}
+        assert set(ran.json) == {"documents", "queries", "index_s", "search_ms_p50", "search_ms_p95"} | metrics
+        assert ran.json["queries"] == 2
+        assert ran.json["accuracy@1"] == 1.0
+
+
+class TestForPeople:
+    def test_ask_prints_the_answer_and_its_footnotes(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        light_house.writer.pieces = (FED, " The moon is made of cheese.")
+        ran = run("ask", QUESTION)
+        assert ran.out.startswith(f"{FED} The moon is made of cheese.\n")
+        assert f"[1] Keeping a sourdough starter, 2024-05-01: “{FED}”" in ran.out
+        assert "Not in your posts: The moon is made of cheese." in ran.out
+
+    def test_each_command_prints_something_a_person_can_read(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str], tmp_path: Path
+    ) -> None:
+        beir = str(write_collection(tmp_path / "beir"))
+        for typed in (
+            ("posts",),
+            ("posts", posts[0]),
+            ("search", "vinegar"),
+            ("ask", "Who invented the zeppelin?"),
+            ("reindex",),
+            ("doctor",),
+            ("add", str(light_house.home / "blog")),
+            ("remove", posts[1]),
+            ("eval", beir),
+        ):
+            ran = run(*typed)
+            assert ran.code == 0, typed
+            assert ran.out.strip(), typed
+            assert not ran.out.startswith("{"), typed
+        assert posts[0] in run("posts").out
+
+    def test_a_writer_that_cannot_write_is_an_error(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        light_house.writer.pieces = ()
+        light_house.writer.error = ModelError("The writer is not installed. Run `make run` again.")
+        ran = run("ask", QUESTION, "--json")
+        assert ran.code == 1
+        assert "The writer is not installed." in ran.err
+        assert ran.json["hits"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("typed", "said"),
+        [
+            (("posts", "000000000000"), "List the posts"),
+            (("remove", "000000000000"), "List the posts"),
+            (("ask", "  "), "Type one in plain words."),
+            (("ask", "bread " * 2000), "Ask a shorter one."),
+            (("search", "?"), "Type one in plain words."),
+            (("eval", "/no/such/folder"), "corpus.jsonl"),
+        ],
+    )
+    def test_what_cannot_be_done_is_one_line_on_stderr(
+        self, run: Callable[..., Ran], typed: tuple[str, ...], said: str
+    ) -> None:
+        for given in (typed, (*typed, "--json")):
+            ran = run(*given)
+            assert ran.code == 1
+            assert ran.out == ""
+            error = [line for line in ran.err.splitlines() if line.startswith("error: ")]
+            assert len(error) == 1
+            assert said in error[0]
+            assert "Traceback" not in ran.err
+
+    def test_without_the_embedder_a_question_is_an_error(self, light_house: House, run: Callable[..., Ran]) -> None:
+        light_house.embedder.trouble = "The embedder is not installed. Run `make run` again."
+        assert run("ask", QUESTION).code == 1
+        assert run("search", QUESTION).err.count("Run `make run` again.") == 1
+        assert run("search", QUESTION, "--search", "lexical").code == 0
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            ("nonsense",),
+            ("add",),
+            ("ask",),
+            ("remove",),
+            ("eval",),
+            ("search", "x", "--limit", "0"),
+            ("search", "x", "--limit", "many"),
+            ("search", "x", "--search", "magic"),
+            ("posts", "--yaml"),
+        ],
+    )
+    def test_what_is_mistyped_ends_with_2_and_the_usage(
+        self, typed: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            app.main(list(typed))
+        assert ended.value.code == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "usage: python app.py" in captured.err
+
+
+class TestHelp:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_each_command_shows_an_example_that_can_be_typed(
+        self, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as ended:
+            app.main([name, "--help"])
+        assert ended.value.code == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        example = re.search(r"example: python app\.py (.*)$", shown)
+        assert example
+        assert commands.parser().parse_args(shlex.split(example.group(1))).command == name
+        assert "--json" in shown
+
+    def test_the_first_help_names_every_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            app.main(["--help"])
+        shown = capsys.readouterr().out
+        assert all(re.search(rf"^\s+{name}\s", shown, re.M) for name in NAMES)
+
+
+class TestFrontDoor:
+    """app.main over the real stores; no model is loaded."""
+
+    @pytest.fixture
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("FOOTNOTE_HOME", str(tmp_path / "home"))
+        return tmp_path / "home"
+
+    def test_paths_are_made_absolute_since_another_process_may_read_them(self) -> None:
+        parsed = commands.parser().parse_args(["add", "posts/../bread.md", "~/blog"])
+        arguments = commands.arguments_of(parsed)
+        assert arguments == {"paths": [str(Path.cwd() / "bread.md"), str(Path.home() / "blog")]}
+
+    def test_an_empty_house_has_no_posts(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert app.main(["posts", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"posts": []}
+        assert (home / "library.sqlite3").exists()
+
+    def test_a_setting_that_cannot_be_used_is_an_error(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("FOOTNOTE_PORT", "eighty")
+        assert app.main(["posts"]) == 1
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: FOOTNOTE_PORT=eighty cannot be used.")
+        assert captured.out == ""
+
+    def test_a_home_that_cannot_be_made_is_an_error(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        home.write_text("a file", encoding="utf-8")
+        assert app.main(["posts"]) == 1
+        assert capsys.readouterr().err.startswith(f"error: {home} cannot be used")
+        monkeypatch.setenv("FOOTNOTE_HOME", str(home / "below"))
+        assert app.main(["posts"]) == 1
+        assert "set another FOOTNOTE_HOME" in capsys.readouterr().err
+
+    def test_a_damaged_library_is_an_error(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        home.mkdir()
+        (home / "library.sqlite3").write_bytes(b"not a database, only words " * 200)
+        assert app.main(["posts"]) == 1
+        assert "is damaged" in capsys.readouterr().err
+
+    def test_whatever_a_command_prints_stdout_holds_one_object(self, home: Path) -> None:
+        ran = typed("search", "vinegar", "--search", "lexical", "--json", FOOTNOTE_HOME=str(home))
+        assert ran.returncode == 0
+        assert json.loads(ran.stdout) == {"hits": []}
+        assert ran.stdout.count(b"\n") == 1
+
+    @pytest.mark.parametrize("options", [(), ("--json",)])
+    def test_a_title_that_the_terminal_cannot_show_is_no_error(self, home: Path, options: tuple[str, ...]) -> None:
+        library = SqliteLibrary(home / "library.sqlite3")
+        library.put(Post("/brot.md", "面包 › Brötchen 🥖", "Feed it."), [], FakeEmbedder().encode_documents([]), "f")
+        library.close()
+        ran = typed("posts", *options, FOOTNOTE_HOME=str(home), PYTHONIOENCODING="ascii")
+        assert ran.returncode == 0, ran.stderr
+        assert b"Br" in ran.stdout
+
+
+def typed(*arguments: str | bytes, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the front door as a person would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, ROOT / "app.py", *arguments],
+        env={**os.environ, "FOOTNOTE_OFFLINE": "1", **environment},
+        capture_output=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_whole_story_on_the_command_line(tmp_path: Path) -> None:
+    home, blog = str(tmp_path / "home"), tmp_path / "blog"
+    blog.mkdir()
+    (blog / "sourdough.md").write_text(SOURDOUGH, encoding="utf-8")
+    (blog / "flatbread.md").write_text(FLATBREAD, encoding="utf-8")
+
+    added = json.loads(typed("add", str(blog), "--json", FOOTNOTE_HOME=home).stdout)
+    assert len(added["added"]) == 2
+    asked = typed("ask", "How much rye flour does the sourdough starter get?", "--json", FOOTNOTE_HOME=home)
+    assert asked.returncode == 0
+    answer = json.loads(asked.stdout)
+    assert answer["answer"]
+    assert answer["hits"][0]["title"] == "Keeping a sourdough starter"
+    refused = json.loads(typed("ask", "Who painted the Mona Lisa in Florence?", "--json", FOOTNOTE_HOME=home).stdout)
+    assert refused["refused"] is True
+    doctor = json.loads(typed("doctor", "--json", FOOTNOTE_HOME=home).stdout)
+    assert doctor["ok"], [check for check in doctor["checks"] if not check["ok"]]
+
+
+@pytest.mark.slow
+class TestAnotherCharacterSet:
+    """A shell hands over bytes; where they are no UTF-8, Python makes lone surrogates of them."""
+
+    def test_a_path_is_added(self, tmp_path: Path) -> None:
+        path = os.fsencode(tmp_path) + b"/caf\xe9.md"
+        Path(os.fsdecode(path)).write_text(FLATBREAD, encoding="utf-8")
+        ran = typed("add", path, "--json", FOOTNOTE_HOME=str(tmp_path / "home"))
+        assert b"Traceback" not in ran.stderr
+        assert ran.returncode == 0
+        assert len(json.loads(ran.stdout)["added"]) == 1
+
+    def test_a_question_is_asked(self, tmp_path: Path) -> None:
+        (tmp_path / "sourdough.md").write_text(SOURDOUGH, encoding="utf-8")
+        home = str(tmp_path / "home")
+        assert typed("add", str(tmp_path / "sourdough.md"), FOOTNOTE_HOME=home).returncode == 0
+        ran = typed("search", b"Which flour does the starter of the caf\xe9 get?", "--json", FOOTNOTE_HOME=home)
+        assert b"Traceback" not in ran.stderr
+        assert json.loads(ran.stdout)["hits"]
