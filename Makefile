@@ -11,7 +11,6 @@ help:
 	@echo "make run    set Footnote up, the first time, and open it"
 	@echo "make test   lint, check types, and run every test"
 	@echo "make check  the same in under 30 s, without the slow tests"
-	@echo "make picture  take the README's picture anew"
 
 run:
 	@$(PYTHON) install.py --run

@@ -171,12 +171,12 @@ def _processor_features() -> str:
 
 
 def _dump(result: Any) -> str:
-    return json.dumps(result, ensure_ascii=False)
+    return json.dumps(result)  # escaped beyond ASCII: right on every terminal
 
 
 def _writer_to(stream: TextIO) -> Callable[[str], None]:
     def write(text: str) -> None:
-        stream.write(text.encode("utf-8", "replace").decode("utf-8"))
+        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding))
         stream.flush()
 
     return write

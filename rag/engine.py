@@ -4,6 +4,7 @@ It calls each part itself: a star, no chain."""
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ from rag.answering import REFUSAL, Clock, write
 from rag.errors import BadFile, FootnoteError
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors, Writer
-from rag.readers import find_files, read_bytes, read_file
+from rag.readers import find_files, printable, read_bytes, read_file
 from rag.records import (
     Answer,
     Check,
@@ -88,9 +89,9 @@ class Engine:
         for given in paths:
             try:
                 for path in find_files(Path(given).expanduser()):
-                    reads.setdefault(str(path.resolve()), (str(path), self._file_reader(path)))
+                    reads.setdefault(os.path.realpath(path), (printable(str(path)), self._file_reader(path)))
             except (BadFile, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
-                yield FileProgress(given, "failed", error=str(error))
+                yield FileProgress(printable(given), "failed", error=printable(str(error)))
         yield from self._add(list(reads.values()), dedupe=True)
 
     def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Iterator[FileProgress]:

@@ -4,12 +4,15 @@ On its own so that readers, passages and the page share one parser."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+_LINE_END = re.compile(r"\r\n?|\n")  # what the parser takes for one
 
 
 @dataclass(frozen=True)
@@ -30,18 +33,15 @@ def plain(markup: str) -> str:
 
 def blocks(text: str) -> list[Block]:
     """List the top-level blocks of a Markdown text, in order; what no block covers is blank."""
-    starts = [0]
-    for line in text.split("\n"):
-        starts.append(starts[-1] + len(line) + 1)
+    starts = [0, *(match.end() for match in _LINE_END.finditer(text)), len(text)]
     found = []
     tokens = _block_parser().parse(text)
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for number, token in enumerate(tokens):
         if token.level == 0 and token.map and token.nesting >= 0:
-            start, end = starts[token.map[0]], min(starts[token.map[1]] - 1, len(text))
+            start, end = (starts[min(line, len(starts) - 1)] for line in token.map)
             level = int(token.tag[1]) if token.type == "heading_open" else 0
-            title = plain(following.content) if level and following else ""
-            end = start + len(text[start:end].rstrip())
-            found.append(Block(start, end, level, title))
+            title = plain(tokens[number + 1].content) if level else ""
+            found.append(Block(start, start + len(text[start:end].rstrip()), level, title))
     return [block for block in found if block.end > block.start]
 
 

@@ -118,7 +118,11 @@ def _fit(post: Post, passage: Passage, count_tokens: CountTokens, max_tokens: in
         return
     tokens = count_tokens([passage.text])[0]
     room = min(tokens - 1, max_tokens - (total - tokens))
-    for start, end in _parts(post.text, (passage.start, passage.end), count_tokens, room):
+    parts = list(_parts(post.text, (passage.start, passage.end), count_tokens, room))
+    while len(parts) == 1 and room > 1:  # its parts are small; what lies between them makes it long
+        room //= 2
+        parts = list(_parts(post.text, (passage.start, passage.end), count_tokens, room))
+    for start, end in parts:
         part = Passage(post.id, start, end, post.text[start:end], passage.heading)
         yield from _fit(post, part, count_tokens, max_tokens)
 

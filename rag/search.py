@@ -42,7 +42,7 @@ def clean_question(question: str) -> str:
         raise BadQuestion(
             f"This question has {len(question):,} characters; {MAX_QUESTION:,} is the limit. Ask a shorter one."
         )
-    question = " ".join(question.split())
+    question = " ".join(question.encode("utf-8", "replace").decode("utf-8").split())
     if not any(character.isalnum() for character in question):
         raise BadQuestion("There is no question yet. Type one in plain words.")
     return question

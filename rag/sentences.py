@@ -11,7 +11,7 @@ _ABBREVIATIONS = frozenset(
     "gov rep sen hon rev col capt lt sgt mt ft jan feb mar apr jun jul aug sep sept oct nov dec u.s u.k a.m p.m".split()
 )
 _END = re.compile(
-    r"[.!?…]+[\"'”’)\]*_`]{0,4}(?=\s)|[。！？]+[」』”’）]{0,2}|\n[ \t]*\n\s*"
+    r"(?<![.!?…])[.!?…]+[\"'”’)\]*_`]{0,4}(?=\s)|[。！？]+[」』”’）]{0,2}|\n[ \t]*\n\s*"
     r"|\n(?=[ \t]*(?:[-*+•]|\d{1,3}[.)]|#{1,6}|\|)[ \t])"
 )
 _LAST_WORD = re.compile(r"([\w.]+)\.$")

@@ -42,7 +42,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the FOOTNOTE_ variables. Raise BadSetting if one cannot be used."""
     home = environment.get("FOOTNOTE_HOME", "").strip()
     return Settings(
-        home=Path(home).expanduser().resolve() if home else CHECKOUT / "data",
+        home=_folder(home) if home else CHECKOUT / "data",
         embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
         writer=environment.get("FOOTNOTE_WRITER", "").strip(),
         host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
@@ -50,6 +50,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
         max_file_bytes=int(1e6 * _number(environment, "FOOTNOTE_MAX_FILE_MB", default=25, low=0.001, high=2000)),
     )
+
+
+def _folder(value: str) -> Path:
+    try:
+        return Path(value).expanduser().resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise BadSetting(
+            f"FOOTNOTE_HOME={value} cannot be used ({error}). Set it to a folder, or leave it out."
+        ) from error
 
 
 def _number(

@@ -65,7 +65,6 @@ class ChromaIndex:
 
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
         """Build a new index beside the old one and put it in its place in one step."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         generation = self._folder / f"generation-{uuid.uuid4().hex[:12]}"
         try:
             with _explained():

@@ -139,8 +139,9 @@ class TestMarkdown:
         for name, before in zip("bcdefghij", "abcdefghi", strict=True):
             lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
         post = read("---\ntitle: Bomb\n" + "\n".join(lines) + "\n---\nFeed it at eight.")
+        assert post.title == "my first post"
+        assert post.text.startswith("---\ntitle: Bomb")
         assert post.text.endswith("Feed it at eight.")
-        assert len(post.text) < 2000
 
     def test_yaml_cannot_make_objects(self, tmp_path: Path) -> None:
         made = tmp_path / "made"

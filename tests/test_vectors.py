@@ -102,19 +102,6 @@ def damage_pointer(folder: Path) -> None:
     (folder / "current").write_bytes(b"\xff\xfe\x00")
 
 
-DAMAGES = (
-    truncate,
-    delete_segment,
-    delete_collection_data,
-    damage_database,
-    delete_manifest,
-    damage_manifest,
-    delete_pointer,
-    point_elsewhere,
-    damage_pointer,
-)
-
-
 @pytest.fixture
 def synced_index(folder: Path) -> Path:
     """An index large enough for Chroma to have written its own segment files, closed."""
@@ -126,31 +113,19 @@ def synced_index(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_damage_is_noticed_and_a_rebuild_mends_it(synced_index: Path, damage: Callable[[Path], None]) -> None:
-    vectors = random_vectors(1200)
-    expected = dict(zip(range(1, 1201, 40), vectors[::40], strict=True))
-    damage(synced_index)
-    index = ChromaIndex(synced_index)
-    assert index.open(MANIFEST, expected) != ""
-    assert index.nearest(vectors[0], 5) == []
-    index.rebuild(MANIFEST, list(range(1, 1201)), vectors, silent)
-    assert index.nearest(vectors[7], 1)[0][0] == 8
-    index.close()
-    assert index.open(MANIFEST, expected) == ""
-    assert len(generations(synced_index)) == 1
-    index.close()
-
-
-@pytest.mark.slow
-def test_damage_that_kills_the_process_is_mended_at_the_second_start_at_the_latest(
-    synced_index: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
+@pytest.mark.parametrize("damage", [truncate, overwrite, delete_segment])
+def test_damage_to_a_segment_is_mended_at_the_second_start_at_the_latest(
+    synced_index: Path, run_python: Callable[..., subprocess.CompletedProcess[str]], damage: Callable[[Path], None]
 ) -> None:
-    # Chroma trusts its segment: one full of noise is a segmentation fault that no `except` catches
-    overwrite(synced_index)
-    starts = [run_python(START, str(synced_index)) for _ in range(2)]
-    assert starts[-1].returncode == 0, starts[-1].stderr
-    assert "found itself" in starts[-1].stdout
+    # Chroma trusts its segments: a broken one may end the process with a fault that no `except` catches
+    damage(synced_index)
+    started = run_python(START, str(synced_index))
+    if started.returncode < 0:
+        started = run_python(START, str(synced_index))
+    assert started.returncode == 0, f"the index ended the process twice: {started}"
+    assert started.stdout == "rebuilt\neach vector found itself\n"
+    assert len(generations(synced_index)) == 1
+    assert run_python(START, str(synced_index)).stdout == "each vector found itself\n"
 
 
 START = """
@@ -161,13 +136,25 @@ from tests.test_vectors import MANIFEST, random_vectors, silent
 index, vectors, ids = ChromaIndex(Path(sys.argv[1])), random_vectors(1200), range(1, 1201)
 if index.open(MANIFEST, dict(zip(ids, vectors[:40]))):
     index.rebuild(MANIFEST, list(ids), vectors, silent)
+    print("rebuilt")
 if [index.nearest(vector, 1)[0][0] for vector in vectors[:40]] == list(range(1, 41)):
     print("each vector found itself")
 """
 """Opens the index as a start of Footnote does, rebuilds it if need be, and searches it."""
 
 
-@pytest.mark.parametrize("damage", [delete_collection_data, damage_database, damage_manifest, point_elsewhere])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        delete_collection_data,
+        damage_database,
+        delete_manifest,
+        damage_manifest,
+        delete_pointer,
+        point_elsewhere,
+        damage_pointer,
+    ],
+)
 def test_damage_to_a_small_index_is_noticed_and_mended(
     index: ChromaIndex, folder: Path, damage: Callable[[Path], None]
 ) -> None:

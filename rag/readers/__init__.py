@@ -62,7 +62,7 @@ def read_file(path: Path, max_bytes: int) -> Post:
         ) from error
     if size > max_bytes:
         raise _too_large(path.name, size, max_bytes)
-    return read_bytes(data, source=os.path.realpath(path), name=path.name, max_bytes=max_bytes)
+    return read_bytes(data, source=printable(os.path.realpath(path)), name=printable(path.name), max_bytes=max_bytes)
 
 
 def read_bytes(data: bytes, *, source: str, name: str, max_bytes: int) -> Post:
@@ -85,6 +85,11 @@ def read_bytes(data: bytes, *, source: str, name: str, max_bytes: int) -> Post:
             f"{name}: no text was found in this file. Check that it holds a post, or save its text as .txt or .md."
         )
     return post
+
+
+def printable(path: str) -> str:
+    """Return a path whose bytes in no known character set are written as \\xNN: a database can keep it."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def title_from_name(name: str) -> str:

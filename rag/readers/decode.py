@@ -53,5 +53,9 @@ def _detected(data: bytes) -> str | None:
     # imported here: only files that are not UTF-8 pay for it
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data[:_SAMPLE]).best()
+    matches = from_bytes(data[:_SAMPLE])
+    best = matches.best()
+    for match in matches:  # by far the likeliest of its kind: another one must make better sense
+        if best and "cp1252" in (match.encoding, *match.could_be_from_charset) and match.chaos <= best.chaos:
+            return "cp1252"
     return best.encoding if best else None
