@@ -11,12 +11,15 @@ from threading import Event
 
 from rag.citations import Verifier
 from rag.errors import ModelError
+from rag.markup import plain
 from rag.ports import Embedder, Writer
 from rag.prompt import compose
 from rag.records import Answer, Sentence, Timings
 from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
+DRIFTED = "The writer left your posts behind and was stopped."
+QUOTED = "The writer found no words that your posts bear out. This is what stands in them, word for word."
 DRIFT = 2  # sentences in a row without a footnote that end an answer
 _ECHO = re.compile(r"(?:^|\s)(?:Question:|Passages:)|\n#{1,6} ")  # a small model goes on with the prompt's own form
 _SENTENCE_ENDS = '.!?…。！？:)]"”’*`'
@@ -56,11 +59,11 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     """
     loading = "" if writer.ready else "Loading the writing model… "
     yield replace(answer, status=loading or f"Reading the {len(answer.hits)} best passages…")
-    text, note = "", ""
+    verifier = Verifier(answer.question, answer.hits, embedder)
+    text, note, failed = "", "", False
     sentences: tuple[Sentence, ...] = ()
     try:
         prompt = compose(answer.question, answer.hits, writer)
-        verifier = Verifier(answer.question, answer.hits, embedder)
         with closing(writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 text = (text + piece).lstrip()
@@ -72,18 +75,30 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
                 answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
                 yield replace(answer, status="Writing…")
                 if _drifts(sentences):
-                    note = "The writer left your posts behind and was stopped."
+                    text, note = text[: sentences[-1].end], DRIFTED
                     break
-        text = text[: sentences[-1].end] if note else _without_fragment(text, stopped=stop.is_set())
-        sentences, citations = verifier.verify(text, done=True)
-        answer = replace(answer, text=text, sentences=sentences, citations=citations)
     except ModelError as error:
-        note = str(error)
+        note, failed = str(error), True
     if stop.is_set():
         note = "Stopped. What was written until then is kept."
-    elif not text and not note:
-        note = "The writer had nothing to say. The passages below are what your posts hold on this."
-    yield replace(answer, status="", note=note, done=True, timings=clock.ended())
+    else:
+        text = _without_fragment(text)
+    sentences, citations = verifier.verify(text, done=True)
+    answer = replace(answer, text=text, sentences=sentences, citations=citations, note=note, failed=failed)
+    if not citations and not stop.is_set():
+        answer = _quoted(answer, verifier)
+    yield replace(answer, status="", done=True, timings=clock.ended())
+
+
+def _quoted(answer: Answer, verifier: Verifier) -> Answer:
+    """Return the answer with the posts' own best sentence in place of a text that nothing in them proves."""
+    closest = verifier.closest()
+    if closest is None:
+        return answer
+    text = plain(closest.quote)
+    sentences = (Sentence(text, 0, len(text), closest.number),)
+    note = answer.note if answer.failed else QUOTED
+    return replace(answer, text=text, sentences=sentences, citations=(closest,), note=note)
 
 
 def _drifts(sentences: Sequence[Sentence]) -> bool:
@@ -91,10 +106,10 @@ def _drifts(sentences: Sequence[Sentence]) -> bool:
     return len(sentences) >= DRIFT and all(sentence.citation is None for sentence in sentences[-DRIFT:])
 
 
-def _without_fragment(text: str, *, stopped: bool) -> str:
+def _without_fragment(text: str) -> str:
     """Return the answer without a last sentence that ran into the writer's limit, unless it is all there is."""
     text = text.rstrip()
     spans = sentence_spans(text)
-    if stopped or len(spans) < 2 or text[-1] in _SENTENCE_ENDS:
+    if len(spans) < 2 or text[-1] in _SENTENCE_ENDS:
         return text
     return text[: spans[-2][1]]

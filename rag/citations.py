@@ -19,7 +19,7 @@ SUPPORTED = 0.5
 """Support, the smaller of cosine and share of common words, from which a sentence gets a footnote. On 2026-11-24, on
 sentences of xquad_en held against their own and two sibling passages: footnoted were 99 % of those left as they are,
 4 % of those whose source was taken away, 0 % with another number, 2 % with another name, 3 % with a "not" put in; of
-the writer's own sentences 63 % of those that hold the known answer and 20 % of those that do not. Evidence is one
+the writer's own sentences 60 % of those that hold the known answer and 17 % of those that do not. Evidence is one
 sentence at a time: with pairs of neighbours 12 % with a "not" put in passed."""
 
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
@@ -46,6 +46,7 @@ class Verifier:
     def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder) -> None:
         """Prepare the hits' sentences; they are embedded when they are needed."""
         self._embedder = embedder
+        self._question = question
         self._asked = stems_of(question)
         self._evidence = [evidence for hit in hits for evidence in _evidence(hit)]
         self._vectors: dict[int, Vectors] = {}
@@ -67,6 +68,24 @@ class Verifier:
                 number = citations.setdefault(place, _citation(found, len(citations) + 1)).number
             sentences.append(Sentence(text[start:end], start, end, number))
         return tuple(sentences), tuple(citations.values())
+
+    def closest(self) -> Citation | None:
+        """Return the sentence of the posts that answers the question best, as the first footnote.
+
+        By cosine + share of the question's words + the hit's score: on 300 questions of xquad_en it holds the known
+        answer in 82 %, by cosine alone in 72 % (2026-11-24).
+        """
+        if not self._evidence:
+            return None
+        self._embed([i for i in range(len(self._evidence)) if i not in self._vectors])
+        asked = self._embedder.encode_queries([self._question])[0]
+
+        def fit(i: int) -> float:
+            evidence = self._evidence[i]
+            known = len(self._asked & evidence.stems) / max(1, len(self._asked))
+            return float(self._vectors[i] @ asked) + known + evidence.hit.score
+
+        return _citation(self._evidence[max(range(len(self._evidence)), key=fit)], 1)
 
     def _support(self, sentence: str) -> _Evidence | None:
         if sentence not in self._known:
@@ -106,6 +125,8 @@ class Verifier:
         return len(_NEGATION.findall(sentence)) == len(_NEGATION.findall(evidence.quote))
 
     def _embed(self, indexes: Sequence[int]) -> None:
+        if not indexes:
+            return
         vectors = self._embedder.encode_documents([plain(self._evidence[i].quote) for i in indexes])
         self._vectors.update(zip(indexes, vectors, strict=True))
 

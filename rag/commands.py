@@ -114,16 +114,17 @@ def _add(engine: Engine, paths: list[str]) -> Iterator[Event]:
 
 
 def _ask(engine: Engine, question: str) -> Iterator[Event]:
-    answer, shown = Answer(clean_question(question)), 0
+    answer, shown = Answer(clean_question(question)), ""
     yield from _preparing(engine)
     for answer in engine.ask(question):
-        if len(answer.text) > shown:
-            yield {"text": answer.text[shown:]}
-            shown = len(answer.text)
-    failed = bool(answer.note) and not answer.text
-    if failed:
+        if not answer.text.startswith(shown):
+            yield {"text": "\n\n"}  # another text has taken its place
+            shown = ""
+        yield {"text": answer.text[len(shown) :]}
+        shown = answer.text
+    if answer.failed:
         yield {"log": f"error: {answer.note}"}
-    yield {"text": _footnotes(answer), "result": answer_json(answer), "exit": int(failed)}
+    yield {"text": _footnotes(answer), "result": answer_json(answer), "exit": int(answer.failed)}
 
 
 def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
@@ -250,7 +251,7 @@ def _footnotes(answer: Answer) -> str:
     ]
     unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
     lines += [f"\nNot in your posts: {text}" for text in unproven]
-    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and answer.text else "", "\n"])
+    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and not answer.failed else "", "\n"])
 
 
 def _short(text: str) -> str:

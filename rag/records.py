@@ -154,6 +154,7 @@ class Answer:
 
     `status` says in a few words what is going on until then. `note` is a sentence for the person (the writer
     failed, was stopped, is missing). `refused`: the posts do not cover the question and nothing was written.
+    `failed`: the writer could not write; the text is a quote then.
     """
 
     question: str
@@ -163,6 +164,7 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
     refused: bool = False
+    failed: bool = False
     note: str = ""
     done: bool = False
     timings: Timings = field(default_factory=Timings)

@@ -99,10 +99,11 @@ def test_every_quote_stands_where_it_says() -> None:
         assert TEXTS[citation.post_id][citation.start : citation.end] == citation.quote
 
 
-def test_a_sentence_joined_from_two_neighbours_points_at_both() -> None:
+def test_a_sentence_that_takes_two_places_to_prove_is_marked_not_half_proven() -> None:
     joined = "Flatbread needs no yeast at all, mix yoghurt with wheat flour and roll the dough as thin as a coin."
-    _, [citation] = verify(joined)
-    assert citation.quote == "Flatbread needs no yeast at all. " + THIN
+    sentences, citations = verify(joined)
+    assert [sentence.citation for sentence in sentences] == [None]
+    assert citations == ()
 
 
 def test_of_a_sentence_and_its_neighbourhood_the_sentence_alone_is_quoted() -> None:
