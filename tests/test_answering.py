@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from rag.answering import Clock, write
+from rag.answering import QUOTED, Clock, write
 from rag.errors import ModelError
 from rag.records import Answer
 from tests.fakes import FakeEmbedder, FakeWriter
@@ -16,12 +16,16 @@ FED = "Feed it every morning at eight with 50 grams of rye flour."
 HUNGRY = "A sharp smell of vinegar means that the starter is hungry."
 MOON = "The moon is made of green cheese."
 SEA = "The sea is full of lemonade."
+TEXTS = {post(text).id: text for text in (SOURDOUGH, FLATBREAD)}
 HITS = (*hits_of(post(SOURDOUGH), 48), *hits_of(post(FLATBREAD), 48))
 
 
-def answers(*pieces: str, writer: FakeWriter | None = None) -> list[Answer]:
-    question = Answer("How do I feed a sourdough starter?", hits=HITS)
-    return list(write(question, writer or FakeWriter(*pieces), FakeEmbedder(), Event(), Clock()))
+QUESTION = "With how much rye flour is the starter fed every morning?"
+
+
+def answers(*pieces: str, writer: FakeWriter | None = None, question: str = QUESTION) -> list[Answer]:
+    asked = Answer(question, hits=HITS)
+    return list(write(asked, writer or FakeWriter(*pieces), FakeEmbedder(), Event(), Clock()))
 
 
 def letters(text: str) -> list[str]:
@@ -85,20 +89,57 @@ def test_places_of_sentences_hold_in_every_growing_answer() -> None:
         assert {s.citation for s in answer.sentences} - {None} == {c.number for c in answer.citations}
 
 
-def test_a_writer_that_fails_leaves_the_hits_and_says_why() -> None:
+def test_a_writer_that_fails_in_the_middle_leaves_what_it_wrote_and_says_why() -> None:
     writer = FakeWriter(f"{FED} ", "A sharp")
     writer.error = ModelError("The writer is damaged. Download it again.")
     last = answers(writer=writer)[-1]
-    assert last.done
+    assert (last.done, last.failed) == (True, True)
     assert last.hits == HITS
     assert last.note == "The writer is damaged. Download it again."
     assert [citation.quote for citation in last.citations] == [FED]
 
 
-def test_a_writer_that_has_nothing_to_say_is_told_so() -> None:
-    last = answers("", " ", "\n")[-1]
-    assert (last.text, last.sentences, last.citations) == ("", (), ())
-    assert "nothing to say" in last.note
+def test_where_a_writer_fails_at_once_the_posts_are_quoted_and_it_says_why() -> None:
+    writer = FakeWriter()
+    writer.error = ModelError("The writer is damaged. Download it again.")
+    last = answers(writer=writer)[-1]
+    assert (last.done, last.failed) == (True, True)
+    assert last.note == "The writer is damaged. Download it again."
+    assert_a_quote(last)
+
+
+@pytest.mark.parametrize("pieces", [(), ("", " ", "\n"), (MOON,), (f"{MOON} {SEA} ", MOON), ("Question: What?",)])
+def test_where_a_writer_proves_nothing_the_posts_are_quoted(pieces: tuple[str, ...]) -> None:
+    last = answers(*pieces)[-1]
+    assert (last.done, last.failed) == (True, False)
+    assert last.note == QUOTED
+    assert_a_quote(last)
+
+
+def assert_a_quote(answer: Answer) -> None:
+    """The answer is one sentence of the posts, word for word."""
+    [citation] = answer.citations
+    assert answer.text == citation.quote
+    assert [sentence.citation for sentence in answer.sentences] == [1]
+    assert TEXTS[citation.post_id][citation.start : citation.end] == citation.quote
+    assert citation.quote == FED
+
+
+def test_a_heading_is_not_quoted_for_it_says_nothing() -> None:
+    last = answers(MOON, question="How am I keeping a sourdough starter?")[-1]
+    assert last.citations
+    assert "Keeping a sourdough starter" not in last.text
+
+
+def test_a_stopped_answer_is_not_replaced_by_a_quote() -> None:
+    stop = Event()
+    for answer in write(
+        Answer(QUESTION, hits=HITS), FakeWriter("The moon ", "is made ", "of cheese."), FakeEmbedder(), stop, Clock()
+    ):
+        stop.set() if answer.text else None
+    assert answer.text.rstrip() == "The moon"
+    assert answer.citations == ()
+    assert answer.note.startswith("Stopped.")
 
 
 def test_people_are_told_when_the_writer_must_be_loaded_first() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rag.answering import REFUSAL
+from rag.answering import QUOTED, REFUSAL
 from rag.engine import Engine
 from rag.errors import BadQuestion, ModelError, NotFound, StoreError
 from rag.records import Answer, Post
@@ -361,12 +361,14 @@ class TestAsking:
         assert answer.citations[0].quote == FED
         assert "damaged" in answer.note
 
-    def test_a_writer_with_nothing_to_say_is_not_shown_as_an_answer(self, kitchen: House) -> None:
-        kitchen.writer.pieces = (" ", "\n")
-        answer = last(kitchen.engine.ask(QUESTION))
-        assert answer.text == ""
-        assert "nothing to say" in answer.note
-        assert answer.hits
+    def test_where_the_writer_proves_nothing_the_posts_themselves_are_quoted(self, kitchen: House) -> None:
+        for pieces in ((" ", "\n"), ("The moon is made of green cheese.",)):
+            kitchen.writer.pieces = pieces
+            answer = last(kitchen.engine.ask(QUESTION))
+            [citation] = answer.citations
+            assert answer.text == citation.quote == FED
+            assert answer.note == QUOTED
+            assert not answer.failed
 
     def test_stop_ends_the_answer_and_keeps_what_was_written(self, kitchen: House) -> None:
         kitchen.writer.pieces = (FED + " ", "A sharp smell ", "of vinegar")
@@ -376,7 +378,7 @@ class TestAsking:
             if answer.text:
                 stop.set()
         assert answers[-1].done
-        assert answers[-1].text == FED
+        assert answers[-1].text.rstrip() == FED
         assert answers[-1].note.startswith("Stopped.")
         assert [citation.quote for citation in answers[-1].citations] == [FED]
 
