@@ -9,19 +9,23 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.evaluate import evaluate
+from rag.ports import Progress
 from rag.records import Answer, Check, FileProgress, Hit, StoredPost
 from rag.search import clean_question
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
+Result = TypeVar("Result")
+_TOLD_EVERY_S = 3
 
 
 def parser() -> argparse.ArgumentParser:
@@ -161,7 +165,7 @@ def _remove(engine: Engine, ids: list[str]) -> Iterator[Event]:
 def _reindex(engine: Engine) -> Iterator[Event]:
     yield {"log": "Rebuilding the index; the old one answers until the new one is there."}
     started = time.perf_counter()
-    passages = engine.reindex()
+    passages = yield from _told(engine.reindex)
     seconds = round(time.perf_counter() - started, 3)
     result = {"passages": passages, "embedder": engine.embedder_name, "seconds": seconds}
     yield {"text": f"{passages} passages indexed with {engine.embedder_name} in {seconds} s\n", "result": result}
@@ -222,7 +226,18 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 def _preparing(engine: Engine) -> Iterator[Event]:
     yield {"log": "Loading the models…"}
-    engine.prepare()
+    yield from _told(engine.prepare)
+
+
+def _told(work: Callable[[Progress], Result]) -> Generator[Event, None, Result]:
+    """Do work that may take minutes, yielding how far it is now and then; return its result."""
+    reached: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        future = pool.submit(work, lambda done, total: reached.append((done, total)))
+        while not wait([future], timeout=_TOLD_EVERY_S).done:
+            if reached:
+                yield {"log": f"Rebuilding the index: {reached[-1][0]:,} of {reached[-1][1]:,} passages"}
+    return future.result()
 
 
 def _progress_json(progress: FileProgress) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import pytest
 
 from models.embedder import DEFAULT_SHA256, SentenceTransformerEmbedder
 from models.hub import sha256
-from models.machine import usable_cores
 from models.writer import LlamaWriter
 from rag.engine import Engine
 from rag.errors import ModelError
@@ -244,14 +243,6 @@ class TestWriter:
         writer = LlamaWriter(str(gguf))
         assert writer.name == "my-writer"
         assert write(writer, asked("What is bread?")) == write(real_writer, asked("What is bread?"))
-
-
-def test_as_many_cores_are_used_as_a_space_allows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CPU_CORES", "3")
-    assert usable_cores() == 3
-    for nonsense in ("", "0", "many", "-1"):
-        monkeypatch.setenv("CPU_CORES", nonsense)
-        assert usable_cores() >= 1
 
 
 class TestEndToEnd:
