@@ -17,7 +17,7 @@ Fetched = TypeVar("Fetched", bound=str)
 
 _EMBEDDER_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*", "2_Dense/*", "3_Normalize/*")
 _NEVER = ("onnx/*", "openvino/*", "*.gguf", "*.bin", "*.onnx")
-_REPO_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
 
 
 def fetch_folder(repo_id: str, *, offline: bool) -> Path:

@@ -81,8 +81,7 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
         note, failed = str(error), True
     if stop.is_set():
         note = "Stopped. What was written until then is kept."
-    else:
-        text = _without_fragment(text)
+    text = text.rstrip() if stop.is_set() else _without_fragment(text)
     sentences, citations = verifier.verify(text, done=True)
     answer = replace(answer, text=text, sentences=sentences, citations=citations, note=note, failed=failed)
     if not citations and not stop.is_set():

@@ -25,6 +25,7 @@ sentence at a time: with pairs of neighbours 12 % with a "not" put in passed."""
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot)\b|n['’]t\b", re.IGNORECASE)
+_YES_OR_NO = re.compile(r"^(?:yes|no)\b[,.:;!]?\s*", re.IGNORECASE)  # answers the question; the claim comes after it
 _NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
 
 
@@ -90,7 +91,7 @@ class Verifier:
 
     def _support(self, sentence: str) -> _Evidence | None:
         if sentence not in self._known:
-            self._known[sentence] = self._best(plain(sentence))
+            self._known[sentence] = self._best(_YES_OR_NO.sub("", plain(sentence)))
         return self._known[sentence]
 
     def _best(self, sentence: str) -> _Evidence | None:

@@ -112,6 +112,8 @@ def _add(engine: Engine, paths: list[str]) -> Iterator[Event]:
         if progress.state in outcome:
             outcome[progress.state].append(_progress_json(progress))
             yield {"log": _progress_line(progress)}
+    if engine.trouble:
+        yield {"log": engine.trouble}
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in outcome.items())
     nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
     yield {"result": outcome, "exit": int(nothing), "text": counts + "\n"}
@@ -227,6 +229,8 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 def _preparing(engine: Engine) -> Iterator[Event]:
     yield {"log": "Loading the models…"}
     yield from _told(engine.prepare)
+    if engine.trouble:
+        yield {"log": engine.trouble}
 
 
 def _told(work: Callable[[Progress], Result]) -> Generator[Event, None, Result]:

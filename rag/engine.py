@@ -16,7 +16,7 @@ import numpy as np
 
 from rag import passages as splitting
 from rag.answering import REFUSAL, Clock, write
-from rag.errors import BadFile, FootnoteError
+from rag.errors import BadFile, FootnoteError, StoreError
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors, Writer
 from rag.readers import find_files, printable, read_bytes, read_file
@@ -68,7 +68,7 @@ class Engine:
         self.activity = ""
         """What goes on in the background, for people; empty when nothing does."""
         self.trouble = ""
-        """Why the models could not be loaded, for people; empty when they could."""
+        """What is wrong with models or index, for people; empty when nothing is."""
 
     def prepare(self, report: Progress = _silent) -> None:
         """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
@@ -120,7 +120,7 @@ class Engine:
             if not self._resplit():
                 self._index.open(self._manifest(), self._sample())
             count = self._rebuild(report)
-            self._prepared = True
+            self._prepared, self.trouble = True, ""
         return count
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> list[Hit]:
@@ -180,10 +180,13 @@ class Engine:
         self.activity = "Loading the search model…"
         try:
             self._embedder.load()
-            if self._resplit() or self._index.open(self._manifest(), self._sample()):
-                self._rebuild(report)
-            else:
-                self._mend()
+            try:
+                if self._resplit() or self._index.open(self._manifest(), self._sample()):
+                    self._rebuild(report)
+                else:
+                    self._mend()
+            except StoreError as error:  # say, a full disk: what is there can still be searched
+                self.trouble = str(error)
             self._prepared = True
         finally:
             self.activity = ""
@@ -239,10 +242,13 @@ class Engine:
             return FileProgress(shown, "unchanged", known[0], post.title)
         try:
             stored, gone = self._library.put(post, passages, vectors, self._embedder.fingerprint)
-            self._index.delete(gone)
-            self._index.upsert([passage.id for passage in stored], vectors)
         except FootnoteError as error:
             return FileProgress(shown, "failed", title=post.title, error=str(error))
+        try:
+            self._index.delete(gone)
+            self._index.upsert([passage.id for passage in stored], vectors)
+        except StoreError as error:  # the post is kept, full text finds it, and the next start mends the index
+            self.trouble = str(error)
         return FileProgress(shown, "updated" if known else "added", stored[0].post_id, post.title, len(stored))
 
     def _split(self, post: Post) -> list[Passage]:

@@ -16,17 +16,16 @@ SYSTEM = "You answer questions about blog posts. Use only the passages. Answer i
 def compose(question: str, hits: Sequence[Hit], writer: Writer) -> Prompt:
     """Return the longest prompt that fits the writer: hits are dropped from the lowest-ranked up, the question never.
 
-    Raise BadQuestion if not even the question with the best hit's first half fits.
+    Raise BadQuestion if not even the best hit fits beside the question.
     """
     chosen = list(hits[: writer.passages])
-    while True:
+    while chosen:
         prompt = Prompt(_segments(question, chosen), tuple(chosen), 0)
         tokens = writer.count_tokens(prompt)
         if tokens <= writer.budget:
             return Prompt(prompt.segments, prompt.hits, tokens)
-        if not chosen:
-            raise BadQuestion("This question is too long for the writer. Ask a shorter one.")
         chosen.pop()
+    raise BadQuestion("This question is too long for the writer. Ask a shorter one.")
 
 
 def _segments(question: str, hits: Sequence[Hit]) -> tuple[Segment, ...]:

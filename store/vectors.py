@@ -53,11 +53,7 @@ class ChromaIndex:
             stored = _read_manifest(generation)
             if stored is None or stored["fingerprint"] != manifest.fingerprint:
                 return "the index was built with another embedder"
-            try:
-                self._client, self._collection = _open(generation)
-                trouble = self._self_test(expected)
-            except Exception as error:  # whatever a damaged folder makes Chroma raise, a rebuild mends it
-                trouble = f"the index cannot be opened ({type(error).__name__})"
+            trouble = self._try(generation, expected)
             if trouble:
                 self._close()
                 return trouble
@@ -128,6 +124,23 @@ class ChromaIndex:
         """Let go of the folder."""
         with self._lock:
             self._close()
+
+    def _try(self, generation: Path, expected: Mapping[int, Vectors]) -> str:
+        """Open a generation and test it; return what is wrong with it.
+
+        Some damage ends the whole process inside Chroma: a mark that is still there from the last time tells.
+        """
+        mark = generation / "opening"
+        if mark.exists():
+            return "the index could not be opened the last time"
+        try:
+            mark.touch()
+            self._client, self._collection = _open(generation)
+            return self._self_test(expected)
+        except Exception as error:  # whatever a damaged folder makes Chroma raise, a rebuild mends it
+            return f"the index cannot be opened ({type(error).__name__})"
+        finally:
+            mark.unlink(missing_ok=True)
 
     def _self_test(self, expected: Mapping[int, Vectors]) -> str:
         held = self.ids()
