@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
 import tempfile
@@ -89,6 +90,7 @@ def serve(settings: Settings) -> int:
         print(f"Footnote is already open at {server.url}")
         webbrowser.open(server.url)
         return 0
+    handover.withdraw(settings.home)  # what a killed process left there leads nowhere
     engine = build_engine(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a system that shuts down ends it as Ctrl-C does
     try:
@@ -105,8 +107,11 @@ def serve(settings: Settings) -> int:
 
 def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]) -> Any:
     """Start the page's server and the door for commands; return the running gr.Blocks."""
+    uploads = settings.home / "uploads"
+    shutil.rmtree(uploads, ignore_errors=True)  # what a killed process left there
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import build_ui, launch_options
+    from rag.ui import build_ui, guard, launch_options
 
     announced: list[handover.Server] = []
     door = handover.route(
@@ -118,7 +123,7 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
         app.launch(
             server_name=settings.host,
             server_port=settings.port or None,
-            app_kwargs={"routes": [door]},
+            app_kwargs={"routes": [door], "middleware": guard(settings.host)},
             max_file_size=8 * settings.max_file_bytes,  # up to here the engine refuses with a sentence of its own
             prevent_thread_lock=True,
             **launch_options(),
@@ -153,6 +158,7 @@ def _events(settings: Settings, command: str, arguments: commands.Arguments) -> 
         yield from handover.send(settings.home, command, arguments)
         return
     try:
+        handover.withdraw(settings.home)  # what a killed process left there leads nowhere
         engine = build_engine(settings)
         yield from commands.run(engine, command, arguments, lambda: machine_checks(settings))
         engine.close()

@@ -19,6 +19,7 @@ from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.evaluate import evaluate
 from rag.ports import Progress
+from rag.readers import printable
 from rag.records import Answer, Check, FileProgress, Hit, StoredPost
 from rag.search import clean_question
 
@@ -73,7 +74,11 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
     """Return a command's arguments as plain data, paths made absolute: another process may run it."""
     arguments = {name: value for name, value in vars(parsed).items() if name not in ("command", "json")}
     if "paths" in arguments:
-        arguments["paths"] = [os.path.abspath(os.path.expanduser(path)) for path in arguments["paths"]]
+        arguments["paths"] = [path and os.path.abspath(os.path.expanduser(path)) for path in arguments["paths"]]
+    if "ids" in arguments:
+        arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
+    if arguments.get("id"):
+        arguments["id"] = printable(arguments["id"])
     return arguments
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from rag.records import (
 )
 from rag.search import clean_question, covers, search
 
+SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
 SHOWN_HITS = 8  # passages listed under an answer
 _GROUP = 64  # passages that are embedded together while posts are added
 _SAMPLE = 32  # vectors that must find themselves when the index is opened
@@ -88,6 +90,8 @@ class Engine:
         reads: dict[str, Read] = {}
         for given in paths:
             try:
+                if not given:
+                    raise BadFile("An empty path was given. Name a file or a folder.")
                 for path in find_files(Path(given).expanduser()):
                     reads.setdefault(os.path.realpath(path), (printable(str(path)), self._file_reader(path)))
             except (BadFile, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
@@ -211,6 +215,9 @@ class Engine:
                         yield FileProgress(shown, "indexing", title=post.title)
                 except FootnoteError as error:
                     yield FileProgress(shown, "failed", error=str(error))
+                except Exception as error:  # one file nobody thought of must not take the others with it
+                    traceback.print_exception(error)
+                    yield FileProgress(shown, "failed", error=f"{shown}: {SURPRISE}")
                 if sum(len(passages) for _, _, passages in group) >= _GROUP or number == len(reads):
                     for outcome in self._store(group, dedupe=dedupe):
                         replaced = replaced or outcome.state == "updated"
@@ -224,10 +231,12 @@ class Engine:
         """Embed a group of posts together, then put each into library and index."""
         with self._changing:
             try:
-                vectors = self._vectors([passage for _, _, passages in group for passage in passages])
+                vectors = self._vectors([p for _, _, passages in group for p in passages], self._tell("Indexing"))
             except FootnoteError as error:
                 yield from (FileProgress(shown, "failed", error=str(error)) for shown, _, _ in group)
                 return
+            finally:
+                self.activity = ""
             outcomes = []
             for shown, post, passages in group:
                 mine, vectors = vectors[: len(passages)], vectors[len(passages) :]
@@ -274,11 +283,17 @@ class Engine:
             return np.zeros((0, self._embedder.dimension), dtype=np.float32)
         return np.stack([known[passage.hash] for passage in passages])
 
-    def _rebuild(self, report: Progress) -> int:
+    def _tell(self, what: str, report: Progress = _silent) -> Progress:
+        """Return a report that says on the page, too, how far something is."""
+
         def told(done: int, total: int) -> None:
-            self.activity = f"Rebuilding the index: {done:,} of {total:,} passages"
+            self.activity = f"{what}: {done:,} of {total:,} passages"
             report(done, total)
 
+        return told
+
+    def _rebuild(self, report: Progress) -> int:
+        told = self._tell("Rebuilding the index", report)
         try:
             passages = self._library.passages()
             vectors = self._vectors(passages, told)
@@ -330,9 +345,13 @@ class Engine:
 
     def _read_upload(self, path: Path, name: str) -> Post:
         """Read an upload. Two posts in files of one name ("index.md") are told apart by their titles."""
-        if path.stat().st_size > self._max_file_bytes:
+        try:
+            data = path.read_bytes() if path.stat().st_size <= self._max_file_bytes else None
+        except OSError as error:
+            raise BadFile(f"{name}: this upload is gone. Drop it again if it is not in the list.") from error
+        if data is None:
             return read_file(path, self._max_file_bytes)
-        post = read_bytes(path.read_bytes(), source=f"upload:{name}", name=name, max_bytes=self._max_file_bytes)
+        post = read_bytes(data, source=f"upload:{name}", name=name, max_bytes=self._max_file_bytes)
         known = self._library.find(post)
         if known and not known[1] and self._library.post(known[0]).title != post.title:
             return replace(post, source=f"upload:{name}#{post.title}")

@@ -40,7 +40,7 @@ def blocks(text: str) -> list[Block]:
         if token.level == 0 and token.map and token.nesting >= 0:
             start, end = (starts[min(line, len(starts) - 1)] for line in token.map)
             level = int(token.tag[1]) if token.type == "heading_open" else 0
-            title = plain(tokens[number + 1].content) if level else ""
+            title = plain(tokens[number + 1].content[:300]) if level else ""
             found.append(Block(start, start + len(text[start:end].rstrip()), level, title))
     return [block for block in found if block.end > block.start]
 

@@ -39,10 +39,16 @@ class _Unit:
 
 def split(post: Post, count_tokens: CountTokens, max_tokens: int) -> list[Passage]:
     """Split a post into passages of at most `max_tokens`, heading path included, in the order of the text."""
+    count_tokens = _at_least_one_in_ten(count_tokens)
     limit = min(TARGET_TOKENS, max_tokens - max_tokens // _HEADING_SHARE)
     units = list(_units(post, count_tokens, limit))
     passages = [_passage(post, group, count_tokens, max_tokens) for group in _pack(units, limit)]
     return [fitted for passage in passages for fitted in _fit(post, passage, count_tokens, max_tokens)]
+
+
+def _at_least_one_in_ten(count_tokens: CountTokens) -> CountTokens:
+    """Count a token for ten characters at least: a tokenizer that does not know a script takes a whole line for one."""
+    return lambda texts: [max(t, len(x) // 10, 1) for t, x in zip(count_tokens(texts), texts, strict=True)]
 
 
 def _units(post: Post, count_tokens: CountTokens, limit: int) -> Iterator[_Unit]:
@@ -66,8 +72,8 @@ def _units(post: Post, count_tokens: CountTokens, limit: int) -> Iterator[_Unit]
 def _pack(units: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
     """Group units: a heading opens a new group, and none grows past the limit; a heading never ends one."""
     group: list[_Unit] = []
+    size = 0
     for unit in units:
-        size = sum(member.tokens for member in group)
         if group and (size + unit.tokens > limit or (unit.level and size >= _SMALL)):
             headings = _trailing_headings(group)
             if len(headings) < len(group):
@@ -78,7 +84,9 @@ def _pack(units: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
             else:
                 yield group
                 group = []
+            size = sum(member.tokens for member in group)
         group.append(unit)
+        size += unit.tokens
     if group:
         yield group
 

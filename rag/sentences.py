@@ -42,7 +42,11 @@ def _goes_on(text: str, match: re.Match[str]) -> bool:
     if not word:
         return False
     stem = word.group(1)
-    numbered = stem.isdigit() and len(stem) <= 3 and not text[: word.start()].rpartition("\n")[2].strip(" \t-*+")
+    numbered = (
+        stem.isdigit()
+        and len(stem) <= 3
+        and not text[text.rfind("\n", 0, word.start()) + 1 : word.start()].strip(" \t-*+")
+    )
     initial = len(stem) == 1 and stem.isalpha() and stem.isupper()
     return numbered or initial or stem.lower() in _ABBREVIATIONS
 

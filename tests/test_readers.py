@@ -65,7 +65,7 @@ class TestMarkdown:
             ("tags: '[bread, rye]'", ("bread", "rye")),
             ("categories:\n  - bread\n  - 2024", ("bread", "2024")),
             ("tags: [[nested], {a: b}, bread]", ("bread",)),
-            ("tags: 7", ()),
+            ("tags: 7", ("7",)),
             ("tags:", ()),
         ],
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from rag.errors import BadFile
 from rag.readers import html, markdown, text
-from rag.readers.decode import decode
+from rag.readers.decode import decode, tidy
 from rag.records import Post
 
 Reader = Callable[[str, str, str], Post]
@@ -84,7 +85,12 @@ def read_bytes(data: bytes, *, source: str, name: str, max_bytes: int) -> Post:
         raise BadFile(
             f"{name}: no text was found in this file. Check that it holds a post, or save its text as .txt or .md."
         )
-    return post
+    return replace(
+        post,
+        title=" ".join(tidy(post.title).split()) or title_from_name(name),
+        url=tidy(post.url) if post.url else None,
+        tags=tuple(tidy(tag) for tag in post.tags),
+    )
 
 
 def printable(path: str) -> str:

@@ -16,6 +16,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _DECLARED = re.compile(rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,200}?encoding)\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.I)
+_MARKS = r"[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"
+_PILED = re.compile(f"({_MARKS}{{30}}){_MARKS}+")  # so many accents on one letter take minutes to compose
 _SAMPLE = 200_000  # bytes that are enough to tell a character set; more only takes longer
 
 
@@ -32,7 +34,7 @@ def decode(data: bytes, name: str) -> str:
         try:
             if candidate:
                 return tidy(data.decode(candidate))
-        except (UnicodeDecodeError, LookupError):
+        except (UnicodeError, LookupError):
             continue
     raise BadFile(f"{name}: its characters cannot be made out. Save the file as UTF-8 and add it again.")
 
@@ -41,7 +43,7 @@ def tidy(text: str) -> str:
     """Return text with plain line ends, composed characters, and without the control characters nobody can see."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
-    return unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", _PILED.sub(r"\1", text))
 
 
 def _declared(data: bytes) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
 
 import yaml
@@ -13,7 +12,7 @@ from rag.markup import plain
 from rag.records import Post
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S | re.M)
-_HEADING = re.compile(r"^(?:#[ \t]+(.+?)[ \t]*#*|(\S.*)\n=+)[ \t]*$", re.M)
+_HEADING = re.compile(r"^#[ \t]+(\S[^\n]*)$|^(\S[^\n]*)\n=+[ \t]*$", re.M)
 _URL_KEYS = ("canonical_url", "canonical", "url", "permalink", "link")
 
 
@@ -21,7 +20,8 @@ def read(content: str, source: str, name: str) -> Post:
     """Read a Markdown post. Front matter that is not valid YAML is left in the text, so that nothing is lost."""
     matter, text = split_front_matter(content)
     heading = _HEADING.search(text)
-    title = _line(matter.get("title")) or (plain(heading.group(1) or heading.group(2)) if heading else "") or name
+    headed = (heading.group(1) or heading.group(2)).rstrip(" \t#")[:300] if heading else ""
+    title = _line(matter.get("title")) or plain(headed) or name
     return Post(
         source=source,
         title=title[:300],
@@ -38,16 +38,16 @@ def split_front_matter(content: str) -> tuple[Mapping[str, Any], str]:
     if not match:
         return {}, content
     try:
-        matter = yaml.load(match.group(1), Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+        matter = yaml.load(match.group(1), Loader=_Loader)  # noqa: S506 - it makes only text, lists and dicts
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # not front matter after all
         return {}, content
     if not isinstance(matter, dict):
         return {}, content
     return {str(key).lower(): value for key, value in matter.items()}, content[match.end() :]
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases: a few lines of them can expand to gigabytes."""
+class _Loader(yaml.BaseLoader):
+    """Reads every value as text, and no aliases: a few lines of them can expand to gigabytes."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -64,12 +64,10 @@ def web_address(value: Any) -> str | None:
 
 
 def _line(value: Any) -> str:
-    return " ".join(str(value).split()) if isinstance(value, (str, int, float, date)) else ""
+    return " ".join(value.split()) if isinstance(value, str) else ""
 
 
 def _date(value: Any) -> str | None:
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()[:10]
     match = re.match(r"\s*(\d{4}-\d{2}-\d{2})", value) if isinstance(value, str) else None
     return match.group(1) if match else None
 
@@ -79,5 +77,5 @@ def _tags(value: Any) -> tuple[str, ...]:
         value = re.split(r"[,;]", value.strip("[] "))
     if not isinstance(value, list):
         return ()
-    tags = (" ".join(str(tag).strip(" '\"").split()) for tag in value if isinstance(tag, (str, int, float)))
+    tags = (" ".join(tag.strip(" '\"").split()) for tag in value if isinstance(tag, str))
     return tuple(dict.fromkeys(tag[:60] for tag in tags if tag))[:50]

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from rag.engine import Engine
 from rag.ui import ask, posts, render
+from rag.ui.guard import LocalOnly
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HERE = Path(__file__).parent
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -49,6 +52,13 @@ def _theme() -> gr.themes.Base:
         link_text_color_dark="*primary_400",
         block_title_text_color="*neutral_600",
     )
+
+
+def guard(host: str) -> list[Any]:
+    """Return the middleware that keeps other sites out of a page served on this machine alone."""
+    if host not in _LOOPBACK:
+        return []  # a Space, or a network its owner has opened it to: its name is not known here
+    return [Middleware(LocalOnly, hosts=_LOOPBACK)]
 
 
 def launch_options() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from rag.engine import Engine
-from rag.errors import FootnoteError
+from rag.errors import FootnoteError, NotFound
 from rag.records import Answer
 from rag.ui import render
 from rag.ui.work import in_thread
@@ -113,7 +114,11 @@ def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
 
 def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
     """Return the text of each cited post."""
-    return {citation.post_id: engine.post(citation.post_id).text for citation in answer.citations}
+    texts = {}
+    for post_id in {citation.post_id for citation in answer.citations}:
+        with suppress(NotFound):  # it was removed since
+            texts[post_id] = engine.post(post_id).text
+    return texts
 
 
 def _refresh(engine: Engine) -> list[Any]:
