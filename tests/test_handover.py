@@ -264,7 +264,7 @@ class Page:
         )
 
     def close(self) -> int:
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
 
