@@ -175,7 +175,8 @@ def _row(row: FileProgress) -> str:
 
 
 def _date_and_link(date: str | None, url: str | None) -> str:
-    link = f"<a href='{escape(url)}' target='_blank' rel='noopener noreferrer'>{escape(url)}</a>" if url else ""
+    safe = escape(url) if url and url.startswith(("https://", "http://")) else ""
+    link = f"<a href='{safe}' target='_blank' rel='noopener noreferrer'>{safe}</a>" if safe else ""
     return " · ".join(part for part in (escape(date or ""), link) if part)
 
 
