@@ -100,7 +100,12 @@ class Engine:
 
     def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Iterator[FileProgress]:
         """Add files that lie at a temporary path, as (path, name): the name is their source."""
-        yield from self._add([(name, self._upload_reader(path, name)) for path, name in files], dedupe=True)
+        claimed: set[str] = set()
+        reads: dict[str, Callable[[], Post]] = {}
+        for path, name in files:
+            shown = name if name not in reads else f"{name} ({len(reads) + 1})"
+            reads[shown] = self._upload_reader(path, name, claimed)
+        yield from self._add(list(reads.items()), dedupe=True)
 
     def add_posts(self, posts: Iterable[Post], *, dedupe: bool = True) -> Iterator[FileProgress]:
         """Add posts that are read already; without `dedupe` the same text may come twice."""
@@ -113,8 +118,12 @@ class Engine:
                 self._library.post(post_id)
             removed = list(dict.fromkeys(post_ids))
             for post_id in removed:
-                self._index.delete(self._library.remove(post_id))
-            self._library.scrub()
+                gone = self._library.remove(post_id)
+                try:
+                    self._index.delete(gone)
+                except StoreError as error:  # the post is gone; the next start mends the index
+                    self.trouble = str(error)
+            self._scrub()
         return removed
 
     def reindex(self, report: Progress = _silent) -> int:
@@ -225,23 +234,31 @@ class Engine:
                     group = []
         finally:
             if replaced:
-                self._library.scrub()
+                self._scrub()
 
-    def _store(self, group: Sequence[tuple[str, Post, list[Passage]]], *, dedupe: bool) -> Iterator[FileProgress]:
-        """Embed a group of posts together, then put each into library and index."""
+    def _store(self, group: Sequence[tuple[str, Post, list[Passage]]], *, dedupe: bool) -> list[FileProgress]:
+        """Embed a group of posts together, then put each into library and index; return what became of each.
+
+        Not a generator: the lock must be let go by the thread that took it, and a web server changes threads.
+        """
         with self._changing:
             try:
                 vectors = self._vectors([p for _, _, passages in group for p in passages], self._tell("Indexing"))
             except FootnoteError as error:
-                yield from (FileProgress(shown, "failed", error=str(error)) for shown, _, _ in group)
-                return
+                return [FileProgress(shown, "failed", error=str(error)) for shown, _, _ in group]
             finally:
                 self.activity = ""
             outcomes = []
             for shown, post, passages in group:
                 mine, vectors = vectors[: len(passages)], vectors[len(passages) :]
                 outcomes.append(self._put(shown, post, passages, mine, dedupe=dedupe))
-        yield from outcomes
+        return outcomes
+
+    def _scrub(self) -> None:
+        try:
+            self._library.scrub()
+        except StoreError as error:  # say, a full disk: what was done before stays done
+            self.trouble = str(error)
 
     def _put(
         self, shown: str, post: Post, passages: Sequence[Passage], vectors: Vectors, *, dedupe: bool
@@ -340,11 +357,14 @@ class Engine:
     def _file_reader(self, path: Path) -> Callable[[], Post]:
         return lambda: read_file(path, self._max_file_bytes)
 
-    def _upload_reader(self, path: Path, name: str) -> Callable[[], Post]:
-        return lambda: self._read_upload(path, name)
+    def _upload_reader(self, path: Path, name: str, claimed: set[str]) -> Callable[[], Post]:
+        return lambda: self._read_upload(path, name, claimed)
 
-    def _read_upload(self, path: Path, name: str) -> Post:
-        """Read an upload. Two posts in files of one name ("index.md") are told apart by their titles."""
+    def _read_upload(self, path: Path, name: str, claimed: set[str]) -> Post:
+        """Read an upload. Two posts in files of one name ("index.md") are told apart by their titles, then their text.
+
+        `claimed` holds the sources of the files dropped together with it.
+        """
         try:
             data = path.read_bytes() if path.stat().st_size <= self._max_file_bytes else None
         except OSError as error:
@@ -353,6 +373,10 @@ class Engine:
             return read_file(path, self._max_file_bytes)
         post = read_bytes(data, source=f"upload:{name}", name=name, max_bytes=self._max_file_bytes)
         known = self._library.find(post)
-        if known and not known[1] and self._library.post(known[0]).title != post.title:
-            return replace(post, source=f"upload:{name}#{post.title}")
+        other = known is not None and not known[1] and self._library.post(known[0]).title != post.title
+        if other or post.source in claimed:
+            post = replace(post, source=f"upload:{name}#{post.title}")
+        if post.source in claimed:
+            post = replace(post, source=f"{post.source}#{post.content_hash[:8]}")
+        claimed.add(post.source)
         return post

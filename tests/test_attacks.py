@@ -81,3 +81,14 @@ def test_an_upload_that_another_tab_took_away_fails_alone(house: House, tmp_path
     states = [p.state for p in house.engine.add_uploads([(tmp_path / "gone.md", "gone.md"), (there, "there.md")])]
     assert states.count("failed") == 1
     assert states.count("added") == 1
+
+
+def test_files_of_one_name_dropped_together_are_all_kept(house: House, tmp_path: Path) -> None:
+    files = []
+    for folder, content in (("rye", "# Rye\n\nRye rises."), ("oats", "# Oats\n\nOats rise."), ("none", " ")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "index.md").write_text(content, encoding="utf-8")
+        files.append((tmp_path / folder / "index.md", "index.md"))
+    ended = {p.source: p.state for p in house.engine.add_uploads(files)}
+    assert sorted(ended.values()) == ["added", "added", "failed"]
+    assert sorted(post.title for post in house.engine.posts()) == ["Oats", "Rye"]
