@@ -300,7 +300,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
         reason = str(error)
-        if "disk is full" in reason or getattr(error, "errno", 0) == 28:
+        if "disk is full" in reason or "disk I/O error" in reason or getattr(error, "errno", 0) == 28:
             raise StoreError(
                 f"The disk that holds {path.parent} is full. Free some space and try again; nothing was lost."
             ) from error
