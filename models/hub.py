@@ -55,7 +55,7 @@ def fetch_file(setting: str, *, offline: bool) -> Path:
 
 
 def _cached_or_fetched(repo_id: str, get: Callable[[bool], Fetched], offline: bool) -> Fetched:
-    """Take what the Hub's cache holds; else download it and check every hash that the Hub gives."""
+    """Take what the Hub's cache holds; else download it and check the hash of every large file."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:

@@ -23,7 +23,7 @@ from models.machine import share_cores, usable_cores
 from rag.errors import ModelError
 from rag.records import Check, Prompt, Segment
 
-CONTEXT = 4096  # tokens of prompt and answer together; less where the model was trained on less
+CONTEXT = 4096  # tokens of prompt and answer together
 ANSWER = 256  # tokens an answer may have
 SMALL = 700e6  # parameters
 SMALL_READS, LARGE_READS = 1, 5

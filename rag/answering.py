@@ -58,7 +58,7 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     The last one is `done`. Whatever happens to the writer, the hits stay; `note` says what happened.
     """
     loading = "" if writer.ready else "Loading the writing model… "
-    yield replace(answer, status=loading or f"Reading the {len(answer.hits)} best passages…")
+    yield replace(answer, status=loading or "Reading the best passages…")
     verifier = Verifier(answer.question, answer.hits, embedder)
     text, note, failed = "", "", False
     sentences: tuple[Sentence, ...] = ()

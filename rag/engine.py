@@ -1,6 +1,6 @@
 """The engine: adds posts, asks them, removes them, rebuilds their index.
 
-It calls each part itself: a star, no chain."""
+The parts never call each other; it does, and answering.py for the writer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Engine:
         yield from self._add([(post.source, lambda post=post: post) for post in posts], dedupe=dedupe)  # type: ignore[misc]
 
     def remove(self, post_ids: Sequence[str]) -> list[str]:
-        """Remove posts with all their bytes; return their ids. Raise NotFound, and remove none, if one is not there."""
+        """Remove posts, their text overwritten; return their ids. Raise NotFound, and remove none, if one is missing."""
         with self._changing:
             for post_id in post_ids:
                 self._library.post(post_id)
