@@ -112,7 +112,7 @@ class Engine:
         yield from self._add([(post.source, lambda post=post: post) for post in posts], dedupe=dedupe)  # type: ignore[misc]
 
     def remove(self, post_ids: Sequence[str]) -> list[str]:
-        """Remove posts, their text overwritten; return their ids. Raise NotFound, and remove none, if one is missing."""
+        """Remove posts, text overwritten; return their ids. Raise NotFound, and remove none, if one is not there."""
         with self._changing:
             for post_id in post_ids:
                 self._library.post(post_id)
