@@ -9,6 +9,10 @@ class BadFile(FootnoteError):
     """A file or folder that cannot become a post."""
 
 
+class BadAddress(FootnoteError):
+    """An address that cannot be fetched, or must not be."""
+
+
 class BadQuestion(FootnoteError):
     """A question that cannot be searched for."""
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.records import Check, Manifest, Passage, Post, Prompt, StoredPost
+from rag.records import Check, Document, Manifest, Outline, Passage, Post, Prompt, Refused, StoredPost
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -108,6 +108,22 @@ class Writer(Protocol):
 
     def checks(self) -> list[Check]:
         """Say whether the model is there and whole."""
+        ...
+
+
+class Readers(Protocol):
+    """Turns documents into posts, whatever they hold: hostile ones end as a Refused, never as a hang or a crash."""
+
+    def read(self, document: Document) -> Iterator[Post | Refused]:
+        """Yield each post of a document, and a Refused for each part that is none."""
+        ...
+
+    def outline(self, document: Document) -> Outline:
+        """Say what a fetched document lists or leads to. Raise BadFile if it cannot be read."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for it."""
         ...
 
 

@@ -14,8 +14,9 @@ SearchMode = Literal["hybrid", "dense", "lexical"]
 class Post:
     """One blog post: readable text (Markdown) and what is known about it.
 
-    `source` says where it came from (a path, an upload's name) and decides identity: the same source read
-    again is the same post, whatever its text has become.
+    `source` says where it came from (a path, an address, an upload's name) and decides identity: the same source read
+    again is the same post, whatever its text has become. `pages` are the offsets at which the pages of a paged document
+    begin in `text`, first page first; empty where there are none.
     """
 
     source: str
@@ -24,6 +25,8 @@ class Post:
     date: str | None = None
     url: str | None = None
     tags: tuple[str, ...] = ()
+    author: str | None = None
+    pages: tuple[int, ...] = ()
 
     @property
     def id(self) -> str:
@@ -34,6 +37,60 @@ class Post:
     def content_hash(self) -> str:
         """Return the SHA-256 of the text alone: the same words are the same content under any title."""
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a reader is given: a file at `path`, or `data` that was fetched, before anything is known about it.
+
+    `source` becomes the identity of its post, or the first part of it where it holds several. `name` is a file name
+    whose ending says the format. `address` is where it was fetched from, None for a file.
+    """
+
+    source: str
+    name: str
+    data: bytes = b""
+    path: str = ""
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A document, or a part of one (a file in an archive), that did not become a post: why, and what to do next."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A post that a feed or a sitemap names; `post` is the post itself where a feed carries its whole text.
+
+    `date` is the day, or the moment, at which it was published or last changed, as the list says it.
+    """
+
+    address: str
+    title: str = ""
+    date: str | None = None
+    post: Post | None = None
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a fetched document is to someone who looks for posts.
+
+    A feed or a sitemap has `entries`; a sitemap of sitemaps has them in `sitemaps`; a page has the `feeds` that its
+    link tags name, and in `reason` why it is no post (a login wall, say), "" if it may be one. `following` is the
+    next part of a feed that comes in parts. `file`: anything else; a reader will say.
+    """
+
+    kind: Literal["feed", "sitemap", "page", "file"]
+    title: str = ""
+    entries: tuple[Entry, ...] = ()
+    sitemaps: tuple[str, ...] = ()
+    feeds: tuple[str, ...] = ()
+    following: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
