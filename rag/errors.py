@@ -13,6 +13,10 @@ class BadAddress(FootnoteError):
     """An address that cannot be fetched, or must not be."""
 
 
+class Gone(BadAddress):
+    """An address at which there is nothing any more."""
+
+
 class BadQuestion(FootnoteError):
     """A question that cannot be searched for."""
 
