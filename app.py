@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,22 +24,32 @@ from models.machine import usable_cores
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
-from rag.errors import BadSetting, FootnoteError
+from rag.errors import BadAddress, BadSetting, FootnoteError
+from rag.fetch import Fetcher
+from rag.readers.limits import Limits
+from rag.readers.room import ReadingRoom
 from rag.records import Check
 from rag.settings import CHECKOUT, Settings, read_settings
+from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
 from store.vectors import ChromaIndex
 
+_SCHEDULE_S = 600  # how often it is asked whether a source is due
+
 
 def build_engine(settings: Settings) -> Engine:
     """Join library, index, embedder and writer; no model is loaded yet."""
+    library = SqliteLibrary(settings.home / "library.sqlite3")
     return Engine(
-        SqliteLibrary(settings.home / "library.sqlite3"),
+        library,
+        SqliteCatalogue(library),
         ChromaIndex(settings.home / "index"),
-        SentenceTransformerEmbedder(settings.embedder, offline=settings.offline),
+        SentenceTransformerEmbedder(settings.embedder, offline=settings.offline, notes=settings.home / "machine.json"),
         LlamaWriter(settings.writer, offline=settings.offline),
-        max_file_bytes=settings.max_file_bytes,
+        ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
+        Fetcher(allow_private=settings.allow_private),
+        inbox=settings.home / "inbox",
     )
 
 
@@ -71,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             return serve(settings)
         stdout = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints, stdout holds the result alone
-            events = _events(settings, parsed.command, commands.arguments_of(parsed))
+            events = _events(settings, parsed.command, commands.arguments_of(parsed), as_json=parsed.json)
             return commands.present(events, _writer_to(stdout), as_json=parsed.json, dump=_dump)
     except FootnoteError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
@@ -91,16 +102,15 @@ def serve(settings: Settings) -> int:
         webbrowser.open(server.url)
         return 0
     handover.withdraw(settings.home)  # what a killed process left there leads nowhere
-    engine = build_engine(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a system that shuts down ends it as Ctrl-C does
     try:
-        app = launch(engine, settings, lambda: machine_checks(settings))
-        threading.Thread(target=_warm_up, args=(engine,), daemon=True).start()
-        webbrowser.open(app.local_url)
-        app.block_thread()
+        with _engine(settings) as engine:
+            app = launch(engine, settings, lambda: machine_checks(settings))
+            threading.Thread(target=_work_behind, args=(engine,), daemon=True).start()
+            webbrowser.open(app.local_url)
+            app.block_thread()
     finally:
         handover.withdraw(settings.home)
-        engine.close()
         lock.release()
     return 0
 
@@ -139,31 +149,81 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
     return app
 
 
-def _warm_up(engine: Engine) -> None:
+def _work_behind(engine: Engine) -> None:
+    """Load the models, go on with what was interrupted, then look for new posts once a day."""
     try:
         engine.warm_up()
     except FootnoteError as error:
         engine.trouble = str(error)  # the page shows it; asking says it again
+    engine.resume()
+    while True:
+        engine.sync_if_due()
+        time.sleep(_SCHEDULE_S)
 
 
-def _events(settings: Settings, command: str, arguments: commands.Arguments) -> Iterator[commands.Event]:
+def _events(
+    settings: Settings, command: str, arguments: commands.Arguments, *, as_json: bool
+) -> Iterator[commands.Event]:
+    """Run a command where the data is: here, or in the process that serves the page."""
     if command == "eval":
         with tempfile.TemporaryDirectory(prefix="footnote-eval-") as home:
-            engine = build_engine(replace(settings, home=Path(home)))
-            yield from commands.run(engine, command, arguments, list)
-            engine.close()
+            yield from _run_here(replace(settings, home=Path(home)), command, arguments)
         return
     lock = hold(settings.home)
     if lock is None:
-        yield from handover.send(settings.home, command, arguments)
+        run = lambda name, given: handover.send(settings.home, name, given)  # noqa: E731
+        yield from _asked(run, command, arguments, as_json=as_json)
         return
     try:
         handover.withdraw(settings.home)  # what a killed process left there leads nowhere
-        engine = build_engine(settings)
-        yield from commands.run(engine, command, arguments, lambda: machine_checks(settings))
-        engine.close()
+        with _engine(settings) as engine:
+            run = lambda name, given: commands.run(engine, name, given, lambda: machine_checks(settings))  # noqa: E731
+            yield from _asked(run, command, arguments, as_json=as_json)
     finally:
         lock.release()
+
+
+def _run_here(settings: Settings, command: str, arguments: commands.Arguments) -> Iterator[commands.Event]:
+    with _engine(settings) as engine:
+        yield from commands.run(engine, command, arguments, list)
+
+
+@contextlib.contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    """Lend an engine; however the command ends, what it does is stopped and its files are let go of."""
+    engine = build_engine(settings)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _ask_person(as_json: bool) -> Callable[[str], str]:
+    """Return how to put a question to the person at the terminal, or to a script, which cannot answer."""
+
+    def ask(prompt: str) -> str:
+        if as_json or not sys.stdin.isatty():
+            raise BadAddress("This address leads to more than one page. Add --yes to take the first of these.")
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        return sys.stdin.readline() or "n"
+
+    return ask
+
+
+def _asked(
+    run: Callable[[str, commands.Arguments], Iterator[commands.Event]],
+    command: str,
+    arguments: commands.Arguments,
+    *,
+    as_json: bool,
+) -> Iterator[commands.Event]:
+    """Run a command; what an address leads to is asked about here, where the person is."""
+    if command == "add":
+        ask = None if arguments["yes"] else _ask_person(as_json)
+        chosen = yield from commands.choose(arguments["paths"], lambda url: run("look", {"address": url}), ask)
+        arguments = {**arguments, "paths": chosen}
+    yield from run(command, arguments)
 
 
 def _processor_features() -> str:

@@ -157,6 +157,7 @@ def _citation(evidence: _Evidence, number: int) -> Citation:
         quote=evidence.quote,
         start=evidence.start,
         end=evidence.end,
+        page=hit.page_of(evidence.start),
     )
 
 

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any, TypeVar
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.evaluate import evaluate
+from rag.jobs import Job
 from rag.ports import Progress
 from rag.readers import printable
 from rag.records import Answer, Check, FileProgress, Hit, StoredPost
 from rag.search import clean_question
+from rag.sources import is_address
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
@@ -43,8 +45,9 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else")
         return made
 
-    add = command("add", "Add posts: files or folders.", "add ~/blog/posts --json")
-    add.add_argument("paths", nargs="+", metavar="PATH")
+    add = command("add", "Add posts: files, folders, a page, a feed or a whole site.", "add ~/blog/posts --json")
+    add.add_argument("paths", nargs="+", metavar="PATH|URL")
+    add.add_argument("--yes", action="store_true", help="take what is found at an address without asking")
     ask = command("ask", "Ask a question and get an answer with footnotes.", 'ask "How do I feed a sourdough starter?"')
     ask.add_argument("question", metavar="QUESTION")
     search = command("search", "List the passages that fit a question best.", 'search "sourdough" --limit 5')
@@ -57,6 +60,13 @@ def parser() -> argparse.ArgumentParser:
     posts.add_argument("id", nargs="?", metavar="ID")
     remove = command("remove", "Remove posts by their ids.", "remove 3f2a91c07b5e")
     remove.add_argument("ids", nargs="+", metavar="ID")
+    sources = command("sources", "List where posts come from, or forget one.", "sources --forget 3f2a91c0")
+    sources.add_argument("--forget", metavar="ID", help="forget this source; its posts stay")
+    sources.add_argument("--with-posts", action="store_true", help="remove its posts, too")
+    sync = command("sync", "Read sources again: new, changed and vanished posts.", "sync --dry-run --json")
+    sync.add_argument("id", nargs="?", metavar="ID", help="one source (all)")
+    sync.add_argument("--dry-run", action="store_true", help="only tell what would be done")
+    sync.add_argument("--prune", action="store_true", help="remove the posts that have vanished")
     command("reindex", "Rebuild the index from the library.", "reindex")
     command("doctor", "Check models, library, index and machine.", "doctor")
     measured = command(
@@ -74,7 +84,10 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
     """Return a command's arguments as plain data, paths made absolute: another process may run it."""
     arguments = {name: value for name, value in vars(parsed).items() if name not in ("command", "json")}
     if "paths" in arguments:
-        arguments["paths"] = [path and os.path.abspath(os.path.expanduser(path)) for path in arguments["paths"]]
+        arguments["paths"] = [
+            path if not path or is_address(path) else os.path.abspath(os.path.expanduser(path))
+            for path in arguments["paths"]
+        ]
     if "ids" in arguments:
         arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
     if arguments.get("id"):
@@ -111,17 +124,82 @@ def present(events: Iterable[Event], write: Callable[[str], Any], *, as_json: bo
     return code
 
 
-def _add(engine: Engine, paths: list[str]) -> Iterator[Event]:
-    outcome: dict[str, list[dict[str, Any]]] = {"added": [], "updated": [], "unchanged": [], "failed": []}
-    for progress in engine.add(paths):
+def choose(
+    paths: Sequence[str], look: Callable[[str], Iterable[Event]], ask: Callable[[str], str] | None
+) -> Generator[Event, None, list[Any]]:
+    """Find out what lies at each address among `paths`, yielding what there is to say; return what to add.
+
+    `ask` puts a question to the person and returns the answer; with None, the likeliest is taken. A site is asked
+    about, a page or a feed named by its own address is not.
+    """
+    chosen: list[Any] = []
+    for path in paths:
+        if not is_address(path):
+            chosen.append(path)
+            continue
+        found: list[dict[str, Any]] = []
+        for event in look(path):
+            if "error" in event:
+                yield {"log": f"failed     {event['error']}"}
+            found += event.get("result", {}).get("found", [])
+        if not found:
+            chosen.append(path)  # says again, as a row, why nothing was found
+        elif ask is None or found[0]["kind"] == "page" or (len(found) == 1 and found[0]["kind"] == "feed"):
+            chosen.append([found[0]["kind"], found[0]["location"]])
+        else:
+            for number, finding in enumerate(found, start=1):
+                yield {"log": f"{number}  {finding['what']}"}
+            said = ask(f"Which one? [1-{len(found)}, 1 if you press Enter, n for none] ").strip() or "1"
+            if said.isdecimal() and 1 <= int(said) <= len(found):
+                chosen.append([found[int(said) - 1]["kind"], found[int(said) - 1]["location"]])
+    return chosen
+
+
+def _look(engine: Engine, address: str) -> Iterator[Event]:
+    """Say what lies at an address: for `add`, which asks the person in the process that was typed in."""
+    found = engine.look(address)
+    yield {"result": {"found": [{**asdict(finding), "what": finding.as_text()} for finding in found]}}
+
+
+def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]:  # noqa: ARG001 - `choose` has asked
+    job = engine.add(path if isinstance(path, str) else tuple(path) for path in paths)
+    outcome = yield from _followed(job, ("added", "updated", "unchanged", "failed"))
+    if engine.trouble:
+        yield {"log": engine.trouble}
+    nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
+    yield {"result": outcome, "exit": int(nothing), "text": _counts(outcome)}
+
+
+def _sync(engine: Engine, id: str | None, dry_run: bool, prune: bool) -> Iterator[Event]:  # noqa: A002 - as typed
+    job = engine.sync(id, dry_run=dry_run, prune=prune)
+    outcome = yield from _followed(job, ("added", "updated", "unchanged", "vanished", "failed"))
+    yield {"result": outcome, "text": ("would be: " if dry_run else "") + _counts(outcome)}
+
+
+def _followed(job: Job, states: Sequence[str]) -> Generator[Event, None, dict[str, list[dict[str, Any]]]]:
+    """Log what becomes of each file and page; return the rows by state."""
+    outcome: dict[str, list[dict[str, Any]]] = {state: [] for state in states}
+    for progress in job:
         if progress.state in outcome:
             outcome[progress.state].append(_progress_json(progress))
             yield {"log": _progress_line(progress)}
-    if engine.trouble:
-        yield {"log": engine.trouble}
-    counts = ", ".join(f"{len(rows)} {name}" for name, rows in outcome.items())
-    nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
-    yield {"result": outcome, "exit": int(nothing), "text": counts + "\n"}
+    return outcome
+
+
+def _counts(outcome: Mapping[str, list[Any]]) -> str:
+    return ", ".join(f"{len(rows)} {name}" for name, rows in outcome.items()) + "\n"
+
+
+def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[Event]:
+    if forget is not None:
+        removed = engine.forget(forget, with_posts=with_posts)
+        yield {"log": f"forgotten, {len(removed)} posts removed"}
+    sources = engine.sources()
+    lines = [f"{s.id}  {s.kind:6}  {s.posts:5} posts  {s.checked or 'never read':25}  {s.location}" for s in sources]
+    yield {
+        "text": "\n".join([*lines, f"{len(sources)} sources\n"]),
+        "result": {"sources": [asdict(s) for s in sources]},
+    }
 
 
 def _ask(engine: Engine, question: str) -> Iterator[Event]:
@@ -194,10 +272,13 @@ def _eval(engine: Engine, folder: str, limit: int | None, search: Any) -> Iterat
 
 COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
     "add": _add,
+    "look": _look,
     "ask": _ask,
     "search": _search,
     "posts": _posts,
     "remove": _remove,
+    "sources": _sources,
+    "sync": _sync,
     "reindex": _reindex,
     "eval": _eval,
 }
@@ -252,8 +333,9 @@ def _told(work: Callable[[Progress], Result]) -> Generator[Event, None, Result]:
 def _progress_json(progress: FileProgress) -> dict[str, Any]:
     if progress.state == "failed":
         return {"source": progress.source, "error": progress.error}
-    if progress.state == "unchanged":
-        return {"id": progress.post_id, "source": progress.source}
+    if progress.state in ("unchanged", "vanished"):
+        same = {"same_as": progress.same_as} if progress.same_as else {}
+        return {"id": progress.post_id, "title": progress.title, "source": progress.source, **same}
     return {"id": progress.post_id, "title": progress.title, "source": progress.source, "passages": progress.passages}
 
 
@@ -261,6 +343,7 @@ def _progress_line(progress: FileProgress) -> str:
     detail = progress.error or (
         f"{progress.title} ({progress.passages} passages)" if progress.passages else progress.title
     )
+    detail += f" (the same as “{progress.same_as}”)" if progress.same_as else ""
     return f"{progress.state:9}  {progress.source}: {detail}" if progress.state != "failed" else f"failed     {detail}"
 
 

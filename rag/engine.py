@@ -1,50 +1,44 @@
-"""The engine: adds posts, asks them, removes them, rebuilds their index.
+"""The engine: adds posts, keeps them in step with where they come from, asks them, removes them.
 
-The parts never call each other; it does, and answering.py for the writer."""
+The parts never call each other; it does, and answering.py for the writer, sources.py for what comes in."""
 
 from __future__ import annotations
 
-import os
-import random
-import threading
-import traceback
+import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
 
-import numpy as np
-
-from rag import passages as splitting
 from rag.answering import REFUSAL, Clock, write
-from rag.errors import BadFile, FootnoteError, StoreError
-from rag.passages import SPLITTER
-from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors, Writer
-from rag.readers import find_files, printable, read_bytes, read_file
+from rag.fetch import Fetcher
+from rag.indexing import Indexing, silent
+from rag.intake import Intake, Opened, Task
+from rag.jobs import Job, Jobs
+from rag.ports import Catalogue, Embedder, Library, Progress, Readers, VectorIndex, Writer
 from rag.records import (
     Answer,
     Check,
+    Document,
     FileProgress,
     Hit,
-    Manifest,
-    Passage,
+    Item,
     Post,
+    Refused,
     SearchMode,
+    Source,
     StoredPost,
 )
 from rag.search import clean_question, covers, search
+from rag.sites import Finding
+from rag.sources import Chosen, Sources
 
-SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
 SHOWN_HITS = 8  # passages listed under an answer
-_GROUP = 64  # passages that are embedded together while posts are added
-_SAMPLE = 32  # vectors that must find themselves when the index is opened
-
-Read = tuple[str, Callable[[], Post]]
-"""(source to show, how to read it)."""
-
-
-def _silent(done: int, total: int) -> None:
-    """Report progress to nobody."""
+CHECKED_EVERY = timedelta(days=1)
+BUILDING = "The search index is still being built, and nothing with these words was found yet. Ask again in a moment."
+_SCHEDULE = "schedule"  # the note that says whether sources are read again by themselves
 
 
 class Engine:
@@ -53,88 +47,148 @@ class Engine:
     def __init__(
         self,
         library: Library,
+        catalogue: Catalogue,
         index: VectorIndex,
         embedder: Embedder,
         writer: Writer,
+        readers: Readers,
+        fetcher: Fetcher,
         *,
-        max_file_bytes: int = 25_000_000,
+        inbox: Path | None = None,
     ) -> None:
-        """Join the parts; nothing is loaded yet."""
+        """Join the parts; nothing is loaded yet. Uploads wait in the folder `inbox`, also while the app is closed."""
         self._library = library
+        self._catalogue = catalogue
         self._index = index
         self._embedder = embedder
         self._writer = writer
-        self._max_file_bytes = max_file_bytes
-        self._changing = threading.RLock()  # held by whoever changes posts or index
-        self._prepared = False
-        self.activity = ""
-        """What goes on in the background, for people; empty when nothing does."""
-        self.trouble = ""
-        """What is wrong with models or index, for people; empty when nothing is."""
+        self._readers = readers
+        self._fetcher = fetcher
+        self._inbox = inbox
+        self._refused_uploads: dict[str, Path] = {}
+        self._indexing = Indexing(library, index, embedder)
+        self._intake = Intake(self._indexing)
+        self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
+        self.jobs = Jobs()
+        """What is being brought in, and what was last."""
 
-    def prepare(self, report: Progress = _silent) -> None:
+    @property
+    def activity(self) -> str:
+        """What goes on in the background, for people; empty when nothing does."""
+        return self._indexing.activity
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with models or index, for people; empty when nothing is."""
+        return self._indexing.trouble
+
+    @trouble.setter
+    def trouble(self, sentence: str) -> None:
+        self._indexing.trouble = sentence
+
+    def prepare(self, report: Progress = silent) -> None:
         """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
-        if self._prepared:
-            return
-        with self._changing:
-            if not self._prepared:
-                self._open(report)
+        self._indexing.prepare(report)
 
     def warm_up(self) -> None:
         """Load both models, so that the first question does not wait for them."""
         self.prepare()
         self._writer.load()
 
-    def add(self, paths: Iterable[str]) -> Iterator[FileProgress]:
-        """Add files and folders, yielding what becomes of each; one that fails stops none of the others."""
-        reads: dict[str, Read] = {}
-        for given in paths:
-            try:
-                if not given:
-                    raise BadFile("An empty path was given. Name a file or a folder.")
-                for path in find_files(Path(given).expanduser()):
-                    reads.setdefault(os.path.realpath(path), (printable(str(path)), self._file_reader(path)))
-            except (BadFile, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
-                yield FileProgress(printable(given), "failed", error=printable(str(error)))
-        yield from self._add(list(reads.values()), dedupe=True)
+    def add(self, chosen: Iterable[Chosen | str]) -> Job:
+        """Add files, folders, pages, feeds and sites, and remember them; one that fails stops none of the others.
 
-    def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Iterator[FileProgress]:
-        """Add files that lie at a temporary path, as (path, name): the name is their source."""
-        claimed: set[str] = set()
-        reads: dict[str, Callable[[], Post]] = {}
-        for path, name in files:
-            shown = name if name not in reads else f"{name} ({len(reads) + 1})"
-            reads[shown] = self._upload_reader(path, name, claimed)
-        yield from self._add(list(reads.items()), dedupe=True)
+        A string is a path, or the address of one page; sites and feeds are named as (kind, location), see `look`.
+        """
+        wanted = list(chosen)
+        title = wanted[0] if len(wanted) == 1 and isinstance(wanted[0], str) else ""
+        return self.jobs.start(f"Adding {title or 'posts'}", lambda stop: self._sources.add(wanted, stop))
+
+    def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Job:
+        """Add files that lie at a temporary path, as (path, name): the name is their source. They are moved away."""
+        waiting = [(self._into_inbox(path, name), name) for path, name in files]
+        return self.jobs.start("Adding what was dropped", lambda stop: self._take_uploads(waiting, stop))
 
     def add_posts(self, posts: Iterable[Post], *, dedupe: bool = True) -> Iterator[FileProgress]:
         """Add posts that are read already; without `dedupe` the same text may come twice."""
-        yield from self._add([(post.source, lambda post=post: post) for post in posts], dedupe=dedupe)  # type: ignore[misc]
+        tasks = [Task(post.source, lambda post=post: Opened(Item(post.source), [post])) for post in posts]  # type: ignore[misc]
+        yield from self._intake.take(tasks, Event(), dedupe=dedupe)
+
+    def look(self, address: str) -> tuple[Finding, ...]:
+        """Say what lies at an address, the likeliest first. Raise BadAddress or BadFile."""
+        return self._sources.look(address)
+
+    def sources(self) -> list[Source]:
+        """List the remembered sources."""
+        return self._sources.all()
+
+    def sync(self, source_id: str | None = None, *, dry_run: bool = False, prune: bool = False) -> Job:
+        """Bring one source, or all, in step with what it has now; see Sources.sync."""
+        title = "Looking for changes" if dry_run else "Looking for new and changed posts"
+        return self.jobs.start(title, lambda stop: self._sources.sync(source_id, stop, dry_run=dry_run, prune=prune))
+
+    def retry(self, places: Iterable[str]) -> Job:
+        """Try again what failed."""
+        wanted = list(places)
+        return self.jobs.start("Trying again", lambda stop: self._retry(wanted, stop))
+
+    def resume(self) -> Job | None:
+        """Go on with what a kill interrupted, if anything was."""
+        sources = self._sources.unfinished()
+        uploads = [(path, path.name) for path in sorted(self._inbox.glob("*/*"))] if self._inbox else []
+        if not sources and not uploads:
+            return None
+
+        def work(stop: Event) -> Iterator[FileProgress]:
+            for source in sources:
+                yield from self._sources.sync(source.id, stop, dry_run=False, prune=False)
+            yield from self._take_uploads(uploads, stop)
+            self._throw_away(self._refused_uploads.values())  # refused twice is enough
+
+        return self.jobs.start("Going on where it stopped", work)
+
+    def forget(self, source_id: str, *, with_posts: bool = False) -> list[str]:
+        """Forget a source, `with_posts` also the posts that no other has; return their ids. Raise NotFound."""
+        return self._sources.forget(source_id, with_posts=with_posts)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether sources on the web are read again by themselves, once a day while the page is served."""
+        return self._catalogue.fact(_SCHEDULE) != "off"
+
+    @scheduled.setter
+    def scheduled(self, wanted: bool) -> None:
+        self._catalogue.note(_SCHEDULE, "on" if wanted else "off")
+
+    def sync_if_due(self) -> Job | None:
+        """Read again the sources that were not read for a day, unless that is turned off or something is going on."""
+        if not self.scheduled or self.jobs.busy:
+            return None
+        before = (datetime.now(timezone.utc) - CHECKED_EVERY).isoformat(timespec="seconds")
+        due = [source for source in self.sources() if (source.checked or "") < before]
+        if not due:
+            return None
+
+        def work(stop: Event) -> Iterator[FileProgress]:
+            for source in due:
+                yield from self._sources.sync(source.id, stop, dry_run=False, prune=False)
+
+        return self.jobs.start("The daily look for new and changed posts", work)
 
     def remove(self, post_ids: Sequence[str]) -> list[str]:
         """Remove posts, text overwritten; return their ids. Raise NotFound, and remove none, if one is not there."""
-        with self._changing:
+        with self._indexing.changing:
             for post_id in post_ids:
                 self._library.post(post_id)
             removed = list(dict.fromkeys(post_ids))
             for post_id in removed:
-                gone = self._library.remove(post_id)
-                try:
-                    self._index.delete(gone)
-                except StoreError as error:  # the post is gone; the next start mends the index
-                    self.trouble = str(error)
-            self._scrub()
+                self._indexing.drop(self._library.remove(post_id))
+            self._indexing.scrub()
         return removed
 
-    def reindex(self, report: Progress = _silent) -> int:
+    def reindex(self, report: Progress = silent) -> int:
         """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
-        with self._changing:
-            self._embedder.load()
-            if not self._resplit():
-                self._index.open(self._manifest(), self._sample())
-            count = self._rebuild(report)
-            self._prepared, self.trouble = True, ""
-        return count
+        return self._indexing.reindex(report)
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> list[Hit]:
         """Return the passages that fit a question best. Raise BadQuestion."""
@@ -149,8 +203,7 @@ class Engine:
         hits = tuple(self.search(question))
         answer = replace(answer, hits=hits, timings=clock.searched())
         if not covers(answer.question, hits):
-            note = "" if self._library.count()[0] else "There are no posts yet. Add some first."
-            yield replace(answer, status="", text=REFUSAL, refused=True, note=note, done=True, timings=clock.ended())
+            yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
         yield from write(answer, self._writer, self._embedder, stop, clock)
 
@@ -176,207 +229,78 @@ class Engine:
         checks = self._embedder.checks() + self._writer.checks() + self._library.checks()
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
-        self.prepare()
-        with self._changing:
-            trouble = self._index.open(self._manifest(), self._sample()) or self._difference()
-        detail = (
-            f"{trouble}. Run reindex." if trouble else "sampled vectors find themselves; ids agree with the library"
-        )
-        return [*checks, *self._index.checks(), Check("index self-test", not trouble, detail)]
+        tested = self._indexing.check()
+        return [*checks, *self._index.checks(), tested]
 
     def close(self) -> None:
-        """Let go of the files. Using the engine after this is an error."""
+        """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
+        self.jobs.close()
+        self._readers.close()
+        self._fetcher.close()
         self._index.close()
         self._library.close()
 
-    def _open(self, report: Progress) -> None:
-        self.activity = "Loading the search model…"
-        try:
-            self._embedder.load()
-            try:
-                if self._resplit() or self._index.open(self._manifest(), self._sample()):
-                    self._rebuild(report)
-                else:
-                    self._mend()
-            except StoreError as error:  # say, a full disk: what is there can still be searched
-                self.trouble = str(error)
-            self._prepared = True
-        finally:
-            self.activity = ""
+    def _refusal(self, answer: Answer) -> Answer:
+        if not self._library.count()[0]:
+            return replace(answer, text=REFUSAL, note="There are no posts yet. Add some first.")
+        if not self._indexing.prepared:
+            return replace(answer, text=BUILDING)
+        return replace(answer, text=REFUSAL)
 
-    def _add(self, reads: Sequence[Read], *, dedupe: bool) -> Iterator[FileProgress]:
-        for shown, _ in reads:
-            yield FileProgress(shown, "waiting")
-        group: list[tuple[str, Post, list[Passage]]] = []
-        replaced = False
-        try:
-            if reads:
-                self.prepare()
-            for number, (shown, read) in enumerate(reads, start=1):
-                yield FileProgress(shown, "reading")
-                try:
-                    post = read()
-                    known = self._library.find(post) if dedupe else None
-                    if known and known[1]:
-                        yield FileProgress(shown, "unchanged", known[0], post.title)
-                    else:
-                        group.append((shown, post, self._split(post)))
-                        yield FileProgress(shown, "indexing", title=post.title)
-                except FootnoteError as error:
-                    yield FileProgress(shown, "failed", error=str(error))
-                except Exception as error:  # one file nobody thought of must not take the others with it
-                    traceback.print_exception(error)
-                    yield FileProgress(shown, "failed", error=f"{shown}: {SURPRISE}")
-                if sum(len(passages) for _, _, passages in group) >= _GROUP or number == len(reads):
-                    for outcome in self._store(group, dedupe=dedupe):
-                        replaced = replaced or outcome.state == "updated"
-                        yield outcome
-                    group = []
-        finally:
-            if replaced:
-                self._scrub()
+    def _retry(self, places: Sequence[str], stop: Event) -> Iterator[FileProgress]:
+        uploads = {place: self._refused_uploads.pop(place) for place in places if place in self._refused_uploads}
+        yield from self._take_uploads([(path, path.name) for path in uploads.values()], stop)
+        yield from self._sources.retry([place for place in places if place not in uploads], stop)
 
-    def _store(self, group: Sequence[tuple[str, Post, list[Passage]]], *, dedupe: bool) -> list[FileProgress]:
-        """Embed a group of posts together, then put each into library and index; return what became of each.
+    def _into_inbox(self, path: Path, name: str) -> Path:
+        if self._inbox is None:
+            return path
+        folder = self._inbox / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        return Path(shutil.move(path, folder / Path(name).name))
 
-        Not a generator: the lock must be let go by the thread that took it, and a web server changes threads.
-        """
-        with self._changing:
-            try:
-                vectors = self._vectors([p for _, _, passages in group for p in passages], self._tell("Indexing"))
-            except FootnoteError as error:
-                return [FileProgress(shown, "failed", error=str(error)) for shown, _, _ in group]
-            finally:
-                self.activity = ""
-            outcomes = []
-            for shown, post, passages in group:
-                mine, vectors = vectors[: len(passages)], vectors[len(passages) :]
-                outcomes.append(self._put(shown, post, passages, mine, dedupe=dedupe))
-        return outcomes
+    def _take_uploads(self, files: Sequence[tuple[Path, str]], stop: Event) -> Iterator[FileProgress]:
+        claimed: set[str] = set()
+        tasks: dict[str, Task] = {}
+        for path, name in files:
+            shown = f"upload:{name}" if f"upload:{name}" not in tasks else f"upload:{name} ({len(tasks) + 1})"
+            tasks[shown] = Task(shown, self._upload_opener(path, name, shown, claimed), self._upload_ended(shown, path))
+        yield from self._intake.take(list(tasks.values()), stop)
+        if stop.is_set():
+            self._throw_away(path for path, _ in files)
 
-    def _scrub(self) -> None:
-        try:
-            self._library.scrub()
-        except StoreError as error:  # say, a full disk: what was done before stays done
-            self.trouble = str(error)
+    def _upload_opener(self, path: Path, name: str, shown: str, claimed: set[str]) -> Callable[[], Opened]:
+        def open_() -> Opened:
+            outcomes = self._readers.read(Document(f"upload:{name}", name, path=str(path)))
+            return Opened(Item(shown, "done"), (self._told_apart(outcome, name, claimed) for outcome in outcomes))
 
-    def _put(
-        self, shown: str, post: Post, passages: Sequence[Passage], vectors: Vectors, *, dedupe: bool
-    ) -> FileProgress:
-        known = self._library.find(post) if dedupe else None  # again: its twin may be in the same group
-        if known and known[1]:
-            return FileProgress(shown, "unchanged", known[0], post.title)
-        try:
-            stored, gone = self._library.put(post, passages, vectors, self._embedder.fingerprint)
-        except FootnoteError as error:
-            return FileProgress(shown, "failed", title=post.title, error=str(error))
-        try:
-            self._index.delete(gone)
-            self._index.upsert([passage.id for passage in stored], vectors)
-        except StoreError as error:  # the post is kept, full text finds it, and the next start mends the index
-            self.trouble = str(error)
-        return FileProgress(shown, "updated" if known else "added", stored[0].post_id, post.title, len(stored))
+        return open_
 
-    def _split(self, post: Post) -> list[Passage]:
-        passages = splitting.split(post, self._embedder.count_tokens, self._embedder.max_tokens)
-        if not passages:
-            raise BadFile(f"{post.title}: no text was found in this post. Check that it holds one and add it again.")
-        return passages
+    def _upload_ended(self, shown: str, path: Path) -> Callable[[Item], None]:
+        def ended(item: Item) -> None:
+            if item.state == "failed" and self._inbox is not None:
+                self._refused_uploads[shown] = path
+            else:
+                self._throw_away([path])
 
-    def _vectors(self, passages: Sequence[Passage], report: Progress = _silent) -> Vectors:
-        """Return a vector a passage: those the library has, the rest embedded and kept as they come."""
-        fingerprint = self._embedder.fingerprint
-        known = self._library.vectors({passage.hash for passage in passages}, fingerprint)
-        missing = {passage.hash: passage.embedded_text for passage in passages if passage.hash not in known}
-        hashes = sorted(missing, key=lambda hash_: len(missing[hash_]))
-        for start in range(0, len(hashes), _GROUP):
-            batch = hashes[start : start + _GROUP]
-            vectors = self._embedder.encode_documents([missing[hash_] for hash_ in batch])
-            if len(hashes) > _GROUP:  # a long run is kept as it goes, so that a kill loses little
-                self._library.keep_vectors(batch, vectors, fingerprint)
-            known.update(zip(batch, vectors, strict=True))
-            report(start + len(batch), len(hashes))
-        if not passages:
-            return np.zeros((0, self._embedder.dimension), dtype=np.float32)
-        return np.stack([known[passage.hash] for passage in passages])
+        return ended
 
-    def _tell(self, what: str, report: Progress = _silent) -> Progress:
-        """Return a report that says on the page, too, how far something is."""
+    def _throw_away(self, paths: Iterable[Path]) -> None:
+        for path in paths if self._inbox is not None else ():
+            shutil.rmtree(path.parent, ignore_errors=True)
 
-        def told(done: int, total: int) -> None:
-            self.activity = f"{what}: {done:,} of {total:,} passages"
-            report(done, total)
-
-        return told
-
-    def _rebuild(self, report: Progress) -> int:
-        told = self._tell("Rebuilding the index", report)
-        try:
-            passages = self._library.passages()
-            vectors = self._vectors(passages, told)
-            self._index.rebuild(self._manifest(), [passage.id for passage in passages], vectors, told)
-            self._library.forget_vectors(self._embedder.fingerprint)
-            self._library.scrub()
-        finally:
-            self.activity = ""
-        return len(passages)
-
-    def _resplit(self) -> bool:
-        """Split all posts anew if other rules or another embedder split them; say whether that was so."""
-        splitter = self._manifest().splitter
-        if self._library.splitter() == splitter:
-            return False
-        posts = [(stored.id, self._library.post(stored.id)) for stored in self._library.posts()]
-        passages = [replace(passage, post_id=id_) for id_, post in posts for passage in self._split(post)]
-        self._library.replace_passages(passages, splitter)
-        return True
-
-    def _mend(self) -> None:
-        """Bring the index in step with the library: a kill may have come between the two."""
-        held, wanted = self._index.ids(), self._library.passage_ids()
-        self._index.delete(sorted(held - wanted))
-        passages = self._library.passages(sorted(wanted - held))
-        self._index.upsert([passage.id for passage in passages], self._vectors(passages))
-
-    def _difference(self) -> str:
-        held, wanted = self._index.ids(), self._library.passage_ids()
-        return "" if held == wanted else f"{len(held ^ wanted)} passages are in the index or the library alone"
-
-    def _manifest(self) -> Manifest:
-        embedder = self._embedder
-        # passages are sized by the embedder's tokenizer: another embedder, other passages
-        splitter = f"{SPLITTER} for={embedder.fingerprint}"
-        return Manifest(embedder.fingerprint, embedder.dimension, embedder.prompts, splitter)
-
-    def _sample(self) -> dict[int, Vectors]:
-        ids = sorted(self._library.passage_ids())
-        sample = self._library.passages(random.sample(ids, min(_SAMPLE, len(ids))))
-        stored = self._library.vectors([passage.hash for passage in sample], self._embedder.fingerprint)
-        return {passage.id: stored[passage.hash] for passage in sample if passage.hash in stored}
-
-    def _file_reader(self, path: Path) -> Callable[[], Post]:
-        return lambda: read_file(path, self._max_file_bytes)
-
-    def _upload_reader(self, path: Path, name: str, claimed: set[str]) -> Callable[[], Post]:
-        return lambda: self._read_upload(path, name, claimed)
-
-    def _read_upload(self, path: Path, name: str, claimed: set[str]) -> Post:
-        """Read an upload. Two posts in files of one name ("index.md") are told apart by their titles, then their text.
+    def _told_apart(self, outcome: Post | Refused, name: str, claimed: set[str]) -> Post | Refused:
+        """Tell two posts in files of one name ("index.md") apart by their titles, then by their text.
 
         `claimed` holds the sources of the files dropped together with it.
         """
-        try:
-            data = path.read_bytes() if path.stat().st_size <= self._max_file_bytes else None
-        except OSError as error:
-            raise BadFile(f"{name}: this upload is gone. Drop it again if it is not in the list.") from error
-        if data is None:
-            return read_file(path, self._max_file_bytes)
-        post = read_bytes(data, source=f"upload:{name}", name=name, max_bytes=self._max_file_bytes)
-        known = self._library.find(post)
-        other = known is not None and not known[1] and self._library.post(known[0]).title != post.title
-        if other or post.source in claimed:
-            post = replace(post, source=f"upload:{name}#{post.title}")
-        if post.source in claimed:
-            post = replace(post, source=f"{post.source}#{post.content_hash[:8]}")
-        claimed.add(post.source)
-        return post
+        if isinstance(outcome, Refused):
+            return outcome
+        known = self._library.find(outcome)
+        other = known is not None and not known[1] and self._library.post(known[0]).title != outcome.title
+        if outcome.source == f"upload:{name}" and (other or outcome.source in claimed):
+            outcome = replace(outcome, source=f"upload:{name}#{outcome.title}")
+        if outcome.source in claimed:
+            outcome = replace(outcome, source=f"{outcome.source}#{outcome.content_hash[:8]}")
+        claimed.add(outcome.source)
+        return outcome

@@ -10,7 +10,21 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.records import Check, Document, Manifest, Outline, Passage, Post, Prompt, Refused, StoredPost
+from rag.records import (
+    Check,
+    Document,
+    Item,
+    Label,
+    Manifest,
+    Outline,
+    Passage,
+    Post,
+    Prompt,
+    Refused,
+    Source,
+    SourceKind,
+    StoredPost,
+)
 
 Vectors = NDArray[np.float32]
 Progress = Callable[[int, int], None]
@@ -131,16 +145,49 @@ class Library(Protocol):
     """The posts, their passages, a full-text index over them, and vectors kept by content. The truth."""
 
     def put(
-        self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str
+        self,
+        post: Post,
+        passages: Sequence[Passage],
+        vectors: Vectors,
+        fingerprint: str,
+        *,
+        place: str = "",
+        sketch: Sequence[int] = (),
     ) -> tuple[list[Passage], list[int]]:
         """Add or replace a post in one transaction; return (its passages with ids, ids of those it replaced).
 
-        A post from a known source keeps that post's id and replaces it whole. `vectors` has one row a passage.
+        A post from a known source keeps that post's id and replaces it whole. `vectors` has one row a passage. `place`
+        is the file or address it was read from, its source if that is empty; `sketch` is what its copies are known by.
         """
         ...
 
     def find(self, post: Post) -> tuple[str, bool] | None:
         """Return (id, unchanged) of the post that `post` would replace or repeat, or None if it is new."""
+        ...
+
+    def similar(self, sketch: Sequence[int], limit: int) -> list[tuple[str, list[int]]]:
+        """Return (id, sketch) of the posts that share most with a sketch, most first."""
+        ...
+
+    def link(self, source: str, place: str, post_id: str) -> None:
+        """Note that a post can be reached by another source, too."""
+        ...
+
+    def unlink(self, source: str) -> None:
+        """Forget that a post can be reached by this source."""
+        ...
+
+    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return (post id, title) of each post that these files and addresses gave; those without one are left out."""
+        ...
+
+    def leave(self, place: str) -> tuple[list[str], list[int]]:
+        """Let go of a place that is gone; return (ids of the posts that could be reached by it alone, now removed, ids
+        of their passages)."""
+        ...
+
+    def put_away(self) -> set[str]:
+        """Return the sources of the posts that the person removed and has not added again since."""
         ...
 
     def remove(self, post_id: str) -> list[int]:
@@ -163,8 +210,8 @@ class Library(Protocol):
         """Return one post whole. Raise NotFound."""
         ...
 
-    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
-        """Return (title, url, date) of each of these posts; missing ones are left out."""
+    def labels(self, post_ids: Iterable[str]) -> dict[str, Label]:
+        """Return what a hit shows of each of these posts; missing ones are left out."""
         ...
 
     def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
@@ -205,6 +252,50 @@ class Library(Protocol):
 
     def close(self) -> None:
         """Let go of the file."""
+        ...
+
+
+class Catalogue(Protocol):
+    """The sources that posts come from, and how each file and page of them was when it was last read."""
+
+    def sources(self) -> list[Source]:
+        """List the sources, in the order in which they came."""
+        ...
+
+    def remember(self, kind: SourceKind, location: str) -> Source:
+        """Remember a source, or find it again by its location."""
+        ...
+
+    def forget(self, source_id: str) -> None:
+        """Forget a source and its items; its posts stay. Raise NotFound."""
+        ...
+
+    def checked(self, source_id: str, moment: str) -> None:
+        """Note when a source was read."""
+        ...
+
+    def items(self, source_id: str) -> dict[str, Item]:
+        """Return the items of a source by their places."""
+        ...
+
+    def keep(self, source_id: str, items: Sequence[Item]) -> None:
+        """Add items to a source, or replace those of the same places."""
+        ...
+
+    def drop(self, source_id: str, places: Sequence[str]) -> None:
+        """Take items out of a source."""
+        ...
+
+    def owner(self, place: str) -> str | None:
+        """Return the id of the first source that has a place as an item that was read, or None."""
+        ...
+
+    def fact(self, name: str) -> str:
+        """Return what was noted under a name, "" if nothing was."""
+        ...
+
+    def note(self, name: str, value: str) -> None:
+        """Note something under a name: a choice that outlives the process."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -133,11 +134,22 @@ class StoredPost:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a hit shows of its post."""
+
+    title: str
+    url: str | None = None
+    date: str | None = None
+    pages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Hit:
     """A passage that search found.
 
     `score` orders the hits of one question (0..1). `cosine` is the embedder's own similarity (-1..1), comparable
-    between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question.
+    between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question. `pages` are the
+    post's own: see Post.
     """
 
     passage: Passage
@@ -147,6 +159,11 @@ class Hit:
     score: float
     cosine: float | None
     lexical: float
+    pages: tuple[int, ...] = ()
+
+    def page_of(self, offset: int) -> int | None:
+        """Return the page that holds a place in the post, 1 is the first; None if the post has no pages."""
+        return bisect_right(self.pages, offset) or None if self.pages else None
 
 
 @dataclass(frozen=True)
@@ -170,7 +187,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Citation:
-    """A footnote: `quote` stands at `start:end` in the text of the post."""
+    """A footnote: `quote` stands at `start:end` in the text of the post, on `page` (from 1) if that has pages."""
 
     number: int
     passage_id: int
@@ -181,6 +198,7 @@ class Citation:
     quote: str
     start: int
     end: int
+    page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,12 +245,19 @@ class Answer:
     timings: Timings = field(default_factory=Timings)
 
 
-FileState = Literal["waiting", "reading", "indexing", "added", "updated", "unchanged", "failed"]
+FileState = Literal[
+    "waiting", "reading", "indexing", "opened", "added", "updated", "unchanged", "vanished", "failed", "stopped"
+]
+ENDED: frozenset[FileState] = frozenset({"added", "updated", "unchanged", "vanished", "failed", "stopped"})
 
 
 @dataclass(frozen=True)
 class FileProgress:
-    """What has become of one file (or one post of it) while posts are added."""
+    """What has become of one file or page, or of one post of it, while posts are brought in.
+
+    `opened`: it holds several posts, each with a row of its own. `same_as`: the title of the post that it is a copy of,
+    under another address or name. `vanished`: its source no longer has it. `stopped`: the person cancelled before it.
+    """
 
     source: str
     state: FileState
@@ -240,6 +265,36 @@ class FileProgress:
     title: str = ""
     passages: int = 0
     error: str = ""
+    same_as: str = ""
+
+
+SourceKind = Literal["file", "folder", "page", "feed", "site"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where posts come from, remembered so that it can be read again. `checked` is when that was last done (ISO)."""
+
+    id: str
+    kind: SourceKind
+    location: str
+    posts: int = 0
+    checked: str | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file or a page of a source, as it was when it was last read.
+
+    `mark` is what its content is known by; `etag` and `modified` are what its server calls it. An item that is
+    `waiting` was listed and not read yet: a kill or a full disk came between.
+    """
+
+    place: str
+    state: Literal["waiting", "done", "failed"] = "waiting"
+    mark: str = ""
+    etag: str = ""
+    modified: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from snowballstemmer.english_stemmer import EnglishStemmer
 
 from rag.errors import BadQuestion
 from rag.ports import Embedder, Library, VectorIndex, Vectors
-from rag.records import Hit, Passage, SearchMode
+from rag.records import Hit, Label, Passage, SearchMode
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
@@ -119,9 +119,10 @@ def _fuse(
     words = {id_: score / top for id_, score in lexical.items()} if top > 0 else {}
     total = {id_: (1 - MEANING) * words.get(id_, 0.0) + MEANING * max(0.0, cosines.get(id_, 0.0)) for id_ in passages}
     best = sorted(total, key=lambda id_: (-total[id_], id_))[:limit]
-    titles = library.titles({passages[id_].post_id for id_ in best})
+    labels = library.labels({passages[id_].post_id for id_ in best})
     hits = []
     for id_ in best:
-        title, url, date = titles.get(passages[id_].post_id, ("", None, None))
-        hits.append(Hit(passages[id_], title, url, date, total[id_], cosines.get(id_), words.get(id_, 0.0)))
+        label = labels.get(passages[id_].post_id, Label(""))
+        words_, cosine = words.get(id_, 0.0), cosines.get(id_)
+        hits.append(Hit(passages[id_], label.title, label.url, label.date, total[id_], cosine, words_, label.pages))
     return hits

@@ -22,6 +22,7 @@ class Settings:
     port: int = 0
     offline: bool = False
     max_file_bytes: int = 25_000_000
+    allow_private: bool = False
 
     def as_text(self) -> str:
         """Return the settings as they would be typed, for `doctor`."""
@@ -34,6 +35,7 @@ class Settings:
                 f"FOOTNOTE_PORT={self.port}",
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
                 f"FOOTNOTE_MAX_FILE_MB={self.max_file_bytes / 1e6:g}",
+                f"FOOTNOTE_ALLOW_PRIVATE={int(self.allow_private)}",
             )
         )
 
@@ -49,6 +51,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
         max_file_bytes=int(1e6 * _number(environment, "FOOTNOTE_MAX_FILE_MB", default=25, low=0.001, high=2000)),
+        allow_private=_switch(environment, "FOOTNOTE_ALLOW_PRIVATE"),
     )
 
 

@@ -5,6 +5,7 @@ index included."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -18,7 +19,7 @@ import numpy as np
 
 from rag.errors import NotFound, StoreError
 from rag.ports import Vectors
-from rag.records import Check, Passage, Post, StoredPost
+from rag.records import Check, Label, Passage, Post, StoredPost
 
 _FIRST_SCHEMA = """
 CREATE TABLE posts (
@@ -62,10 +63,47 @@ CREATE TABLE vectors (
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA,)
+_SOURCES_SCHEMA = """
+ALTER TABLE posts ADD COLUMN author TEXT;
+ALTER TABLE posts ADD COLUMN pages TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE origins (
+    source TEXT PRIMARY KEY,
+    place TEXT NOT NULL,
+    post_id TEXT NOT NULL REFERENCES posts (id) ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE INDEX origins_by_post ON origins (post_id);
+CREATE INDEX origins_by_place ON origins (place);
+INSERT INTO origins SELECT source, source, id FROM posts;
+CREATE TABLE put_away (source TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE sketches (
+    hash INTEGER NOT NULL,
+    post_id TEXT NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
+    PRIMARY KEY (hash, post_id)
+) WITHOUT ROWID;
+CREATE INDEX sketches_by_post ON sketches (post_id);
+CREATE TABLE sources (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    location TEXT NOT NULL UNIQUE,
+    checked TEXT
+);
+CREATE TABLE items (
+    source_id TEXT NOT NULL REFERENCES sources (id) ON DELETE CASCADE,
+    place TEXT NOT NULL,
+    state TEXT NOT NULL,
+    mark TEXT NOT NULL,
+    etag TEXT NOT NULL,
+    modified TEXT NOT NULL,
+    PRIMARY KEY (source_id, place)
+) WITHOUT ROWID;
+CREATE INDEX items_by_place ON items (place);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA)
 """The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
 
-_POST_COLUMNS = "source, title, text, date, url, tags"
+_POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
 _PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
 
 
@@ -76,6 +114,7 @@ class SqliteLibrary:
         """Open or create the file at `path`. Raise StoreError if it is damaged or made by a newer Footnote."""
         self._path = path
         self._lock = threading.RLock()
+        self._in_transaction = False
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
@@ -89,48 +128,116 @@ class SqliteLibrary:
         passages: Sequence[Passage],
         vectors: Vectors,
         fingerprint: str,
+        *,
+        place: str = "",
+        sketch: Sequence[int] = (),
     ) -> tuple[list[Passage], list[int]]:
-        """Add or replace a post in one transaction; return (its passages with ids, ids of those it replaced)."""
-        with self._transaction() as db:
+        """Add or replace a post in one transaction; return (its passages with ids, ids of those it replaced).
+
+        `place` is the file or address it was read from; `sketch` is what its copies are known by.
+        """
+        with self.transaction() as db:
             row = db.execute("SELECT id FROM posts WHERE source = ?", (post.source,)).fetchone()
-            post_id = row[0] if row else post.id
+            post_id = row[0] if row else _free_id(db, post)
             gone = _delete_passages(db, post_id)
-            values = (post.source, post.title, post.text, post.date, post.url, json.dumps(post.tags))
-            if row:
-                assignments = ", ".join(f"{column} = ?" for column in _POST_COLUMNS.split(", "))
-                db.execute(
-                    f"UPDATE posts SET {assignments}, content_hash = ? WHERE id = ?",
-                    (*values, post.content_hash, post_id),
-                )
-            else:
-                db.execute(
-                    f"INSERT INTO posts ({_POST_COLUMNS}, content_hash, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*values, post.content_hash, post_id),
-                )
+            columns = ("id", *_POST_COLUMNS.split(", "), "content_hash")
+            values = (post_id, *_post_values(post), post.content_hash)
+            changes = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+            db.execute(
+                f"INSERT INTO posts ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+                f"ON CONFLICT (id) DO UPDATE SET {changes}",
+                values,
+            )
+            db.execute("INSERT OR REPLACE INTO origins VALUES (?, ?, ?)", (post.source, place or post.source, post_id))
+            db.execute("DELETE FROM put_away WHERE source = ?", (post.source,))
+            db.execute("DELETE FROM sketches WHERE post_id = ?", (post_id,))
+            db.executemany("INSERT OR IGNORE INTO sketches VALUES (?, ?)", [(hash_, post_id) for hash_ in sketch])
             stored = [_insert_passage(db, passage, post_id) for passage in passages]
             _insert_vectors(db, [passage.hash for passage in passages], vectors, fingerprint)
         return stored, gone
 
     def find(self, post: Post) -> tuple[str, bool] | None:
         """Return (id, unchanged) of the post that `post` would replace or repeat, or None if it is new."""
-        with self._reading() as db:
-            row = db.execute(f"SELECT {_POST_COLUMNS}, id FROM posts WHERE source = ?", (post.source,)).fetchone()
+        with self.reading() as db:
+            row = db.execute(
+                f"SELECT {_POST_COLUMNS}, id FROM posts WHERE id = (SELECT post_id FROM origins WHERE source = ?)",
+                (post.source,),
+            ).fetchone()
             if row:
-                return row[6], _post(row) == post
+                return row[-1], _post(row) == post
             row = db.execute("SELECT id FROM posts WHERE content_hash = ?", (post.content_hash,)).fetchone()
             return (row[0], True) if row else None
 
+    def similar(self, sketch: Sequence[int], limit: int) -> list[tuple[str, list[int]]]:
+        """Return (id, sketch) of the posts that share most with a sketch, most first."""
+        shared = (
+            "SELECT post_id FROM sketches WHERE hash IN (SELECT value FROM json_each(?)) "
+            "GROUP BY post_id ORDER BY count(*) DESC, post_id LIMIT ?"
+        )
+        with self.reading() as db:
+            ids = [row[0] for row in db.execute(shared, (json.dumps(list(sketch)), limit))]
+            own = "SELECT hash FROM sketches WHERE post_id = ?"
+            return [(id_, [row[0] for row in db.execute(own, (id_,))]) for id_ in ids]
+
+    def link(self, source: str, place: str, post_id: str) -> None:
+        """Note that a post can be reached by another source, too."""
+        with self.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO origins VALUES (?, ?, ?)", (source, place, post_id))
+            db.execute("DELETE FROM put_away WHERE source = ?", (source,))
+
+    def unlink(self, source: str) -> None:
+        """Forget that a post can be reached by this source."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM origins WHERE source = ?", (source,))
+
+    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """Return (post id, title) of each post that these files and addresses gave; those without one are left out."""
+        query = (
+            "SELECT DISTINCT place, post_id, title FROM origins JOIN posts ON posts.id = post_id "
+            "WHERE place IN (SELECT value FROM json_each(?)) ORDER BY origins.source"
+        )
+        found: dict[str, list[tuple[str, str]]] = {}
+        with self.reading() as db:
+            for place, post_id, title in db.execute(query, (json.dumps(list(places)),)):
+                found.setdefault(place, []).append((post_id, title))
+        return found
+
+    def leave(self, place: str) -> tuple[list[str], list[int]]:
+        """Let go of a place that is gone; return (ids of the posts that could be reached by it alone, now removed, ids
+        of their passages)."""
+        removed, gone = [], []
+        with self.transaction() as db:
+            sources = db.execute("SELECT source, post_id FROM origins WHERE place = ?", (place,)).fetchall()
+            db.execute("DELETE FROM origins WHERE place = ?", (place,))
+            for source, post_id in sources:
+                other = db.execute("SELECT source FROM origins WHERE post_id = ?", (post_id,)).fetchone()
+                if other:  # its copy takes its place; the text stays until that is read again
+                    db.execute("UPDATE posts SET source = ? WHERE id = ? AND source = ?", (other[0], post_id, source))
+                elif post_id not in removed:
+                    gone += _delete_passages(db, post_id)
+                    db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
+                    removed.append(post_id)
+        return removed, gone
+
+    def put_away(self) -> set[str]:
+        """Return the sources of the posts that the person removed and has not added again since."""
+        with self.reading() as db:
+            return {row[0] for row in db.execute("SELECT source FROM put_away")}
+
     def remove(self, post_id: str) -> list[int]:
         """Remove a post; return the ids of the passages that went. Raise NotFound."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             self._require(db, post_id)
+            db.execute(
+                "INSERT OR REPLACE INTO put_away SELECT source, place FROM origins WHERE post_id = ?", (post_id,)
+            )
             gone = _delete_passages(db, post_id)
             db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
         return gone
 
     def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
         """Replace every passage in one transaction; those that did not change keep their ids."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             rows = db.execute(f"SELECT {_PASSAGE_COLUMNS} FROM passages").fetchall()
             old = {_key(passage): passage.id for passage in map(_passage, rows)}
             kept = {old[_key(passage)] for passage in passages if _key(passage) in old}
@@ -143,7 +250,7 @@ class SqliteLibrary:
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest date first, those without a date last."""
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(
                 "SELECT posts.id, source, title, url, date, tags, count(passages.id) FROM posts "
                 "LEFT JOIN passages ON passages.post_id = posts.id GROUP BY posts.id "
@@ -153,19 +260,20 @@ class SqliteLibrary:
 
     def post(self, post_id: str) -> Post:
         """Return one post whole. Raise NotFound."""
-        with self._reading() as db:
+        with self.reading() as db:
             self._require(db, post_id)
             return _post(db.execute(f"SELECT {_POST_COLUMNS} FROM posts WHERE id = ?", (post_id,)).fetchone())
 
-    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
-        """Return (title, url, date) of each of these posts; missing ones are left out."""
-        query = "SELECT id, title, url, date FROM posts WHERE id IN (SELECT value FROM json_each(?))"
-        with self._reading() as db:
-            return {row[0]: (row[1], row[2], row[3]) for row in db.execute(query, (json.dumps(list(post_ids)),))}
+    def labels(self, post_ids: Iterable[str]) -> dict[str, Label]:
+        """Return what a hit shows of each of these posts; missing ones are left out."""
+        query = "SELECT id, title, url, date, pages FROM posts WHERE id IN (SELECT value FROM json_each(?))"
+        with self.reading() as db:
+            rows = db.execute(query, (json.dumps(list(post_ids)),)).fetchall()
+        return {id_: Label(title, url, date, tuple(json.loads(pages))) for id_, title, url, date, pages in rows}
 
     def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
         """Return the passages with these ids (in this order, missing ones left out), or all by id."""
-        with self._reading() as db:
+        with self.reading() as db:
             if ids is None:
                 rows = db.execute(f"SELECT {_PASSAGE_COLUMNS} FROM passages ORDER BY id").fetchall()
                 return [_passage(row) for row in rows]
@@ -175,24 +283,24 @@ class SqliteLibrary:
 
     def passage_ids(self) -> set[int]:
         """Return the ids of all passages."""
-        with self._reading() as db:
+        with self.reading() as db:
             return {row[0] for row in db.execute("SELECT id FROM passages")}
 
     def vectors(self, hashes: Iterable[str], fingerprint: str) -> dict[str, Vectors]:
         """Return the stored vectors of these passage hashes; missing ones are left out."""
         query = "SELECT hash, vector FROM vectors WHERE fingerprint = ? AND hash IN (SELECT value FROM json_each(?))"
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(query, (fingerprint, json.dumps(list(hashes)))).fetchall()
         return {hash_: np.frombuffer(blob, dtype=np.float32) for hash_, blob in rows}
 
     def keep_vectors(self, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
         """Store vectors ahead of their passages, so that an interrupted rebuild resumes."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             _insert_vectors(db, hashes, vectors, fingerprint)
 
     def forget_vectors(self, fingerprint: str) -> None:
         """Drop the vectors of every embedder but this one, and those of no passage."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM vectors WHERE fingerprint != ?", (fingerprint,))
             db.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM passages)")
 
@@ -204,12 +312,12 @@ class SqliteLibrary:
         query = (
             "SELECT rowid, -bm25(passage_words) FROM passage_words WHERE passage_words MATCH ? ORDER BY 2 DESC LIMIT ?"
         )
-        with self._reading() as db:
+        with self.reading() as db:
             return [(row[0], row[1]) for row in db.execute(query, (" OR ".join(quoted), limit))]
 
     def count(self) -> tuple[int, int]:
         """Return how many posts and passages there are."""
-        with self._reading() as db:
+        with self.reading() as db:
             posts, passages = db.execute(
                 "SELECT (SELECT count(*) FROM posts), (SELECT count(*) FROM passages)"
             ).fetchone()
@@ -217,13 +325,13 @@ class SqliteLibrary:
 
     def splitter(self) -> str:
         """Return the splitter that made the stored passages, or "" if none has."""
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute("SELECT value FROM facts WHERE name = 'splitter'").fetchone()
         return row[0] if row else ""
 
     def scrub(self) -> None:
         """Overwrite what was removed wherever SQLite still has it: in FTS5's older segments, then in the WAL file."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT INTO passage_words (passage_words) VALUES ('optimize')")
         with self._lock, _explained(self._path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -250,7 +358,7 @@ class SqliteLibrary:
         return Check(name, not trouble, trouble or "sound")
 
     def _integrity(self) -> str:
-        with self._reading() as db:
+        with self.reading() as db:
             rows = [row[0] for row in db.execute("PRAGMA integrity_check(5)")]
             dangling = db.execute("PRAGMA foreign_key_check").fetchall()
         if rows != ["ok"]:
@@ -258,7 +366,7 @@ class SqliteLibrary:
         return f"{len(dangling)} passages without a post. Run reindex." if dangling else ""
 
     def _full_text_integrity(self) -> str:
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT INTO passage_words (passage_words, rank) VALUES ('integrity-check', 1)")
         return ""
 
@@ -277,18 +385,25 @@ class SqliteLibrary:
             raise NotFound(f"There is no post with the id {post_id[:80]!r}. List the posts to see their ids.")
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection, errors made sentences."""
         with self._lock, _explained(self._path):
             yield self._db
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for changes that are done all or none; one inside another is part of it."""
         with self._lock, _explained(self._path):
+            if self._in_transaction:
+                yield self._db
+                return
             self._db.execute("BEGIN IMMEDIATE")
+            self._in_transaction = True
             try:
                 yield self._db
                 self._db.execute("COMMIT")
             finally:
+                self._in_transaction = False
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
@@ -315,6 +430,14 @@ def _explained(path: Path) -> Iterator[None]:
                 f"{path} cannot be opened ({reason}). Check the folder's permissions, or set another FOOTNOTE_HOME."
             ) from error
         raise
+
+
+def _free_id(db: sqlite3.Connection, post: Post) -> str:
+    """Return the id for a new post: its own, unless a copy has kept that one after its first source was gone."""
+    id_ = post.id
+    while db.execute("SELECT 1 FROM posts WHERE id = ?", (id_,)).fetchone():
+        id_ = hashlib.sha256(id_.encode()).hexdigest()[:12]
+    return id_
 
 
 def _insert_passage(db: sqlite3.Connection, passage: Passage, post_id: str) -> Passage:
@@ -344,8 +467,14 @@ def _delete_passages(db: sqlite3.Connection, post_id: str) -> list[int]:
 
 
 def _post(row: Sequence[Any]) -> Post:
-    source, title, text, date, url, tags = row[:6]
-    return Post(source, title, text, date, url, tuple(json.loads(tags)))
+    source, title, text, date, url, tags, author, pages = row[:8]
+    return Post(source, title, text, date, url, tuple(json.loads(tags)), author, tuple(json.loads(pages)))
+
+
+def _post_values(post: Post) -> tuple[Any, ...]:
+    """Return a post's values in the order of _POST_COLUMNS."""
+    tags, pages = json.dumps(post.tags), json.dumps(post.pages)
+    return post.source, post.title, post.text, post.date, post.url, tags, post.author, pages
 
 
 def _stored(row: Sequence[Any]) -> StoredPost:

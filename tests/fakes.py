@@ -8,13 +8,31 @@ import re
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
 
 from rag.errors import ModelError, NotFound
 from rag.ports import Progress, Vectors
-from rag.records import Check, Manifest, Passage, Post, Prompt, StoredPost
+from rag.readers import read
+from rag.readers.limits import Limits
+from rag.readers.outline import outline
+from rag.records import (
+    Check,
+    Document,
+    Item,
+    Label,
+    Manifest,
+    Outline,
+    Passage,
+    Post,
+    Prompt,
+    Refused,
+    Source,
+    SourceKind,
+    StoredPost,
+)
 
 
 class FakeEmbedder:
@@ -122,33 +140,92 @@ class FakeLibrary:
         self._posts: dict[str, Post] = {}
         self._passages: dict[int, Passage] = {}
         self._vectors: dict[tuple[str, str], Vectors] = {}
+        self._origins: dict[str, tuple[str, str]] = {}  # source -> (place, post id)
+        self._sketches: dict[str, list[int]] = {}
+        self._put_away: set[str] = set()
         self._splitter = ""
         self._last = 0
         self._lock = threading.RLock()
         self.scrubbed = 0
 
     def put(
-        self, post: Post, passages: Sequence[Passage], vectors: Vectors, fingerprint: str
+        self,
+        post: Post,
+        passages: Sequence[Passage],
+        vectors: Vectors,
+        fingerprint: str,
+        *,
+        place: str = "",
+        sketch: Sequence[int] = (),
     ) -> tuple[list[Passage], list[int]]:
         with self._lock:
-            post_id = next((id_ for id_, known in self._posts.items() if known.source == post.source), post.id)
+            post_id = next((id_ for id_, known in self._posts.items() if known.source == post.source), "")
+            while not post_id or (post_id in self._posts and self._posts[post_id].source != post.source):
+                post_id = replace(post, source=post_id).id if post_id else post.id
             self._posts[post_id] = post
+            self._origins[post.source] = (place or post.source, post_id)
+            self._put_away.discard(post.source)
+            self._sketches[post_id] = list(sketch)
             gone = self._drop(post_id)
             stored = [self._insert(passage, post_id) for passage in passages]
             self.keep_vectors([passage.hash for passage in passages], vectors, fingerprint)
             return stored, gone
 
     def find(self, post: Post) -> tuple[str, bool] | None:
-        for id_, known in self._posts.items():
-            if known.source == post.source:
-                return id_, known == post
+        if post.source in self._origins:
+            id_ = self._origins[post.source][1]
+            return id_, self._posts[id_] == post
         same = (id_ for id_, known in self._posts.items() if known.content_hash == post.content_hash)
         return next(((id_, True) for id_ in same), None)
+
+    def similar(self, sketch: Sequence[int], limit: int) -> list[tuple[str, list[int]]]:
+        shared = {id_: len(set(sketch) & set(own)) for id_, own in self._sketches.items() if set(sketch) & set(own)}
+        return [(id_, self._sketches[id_]) for id_ in sorted(shared, key=lambda id_: (-shared[id_], id_))[:limit]]
+
+    def link(self, source: str, place: str, post_id: str) -> None:
+        self._origins[source] = (place, post_id)
+        self._put_away.discard(source)
+
+    def unlink(self, source: str) -> None:
+        self._origins.pop(source, None)
+
+    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        wanted = set(places)
+        for _, (place, id_) in sorted(self._origins.items()):
+            row = (id_, self._posts[id_].title)
+            if place in wanted and row not in found.get(place, []):
+                found.setdefault(place, []).append(row)
+        return found
+
+    def leave(self, place: str) -> tuple[list[str], list[int]]:
+        with self._lock:
+            removed: list[str] = []
+            gone: list[int] = []
+            for source in [source for source, origin in self._origins.items() if origin[0] == place]:
+                id_ = self._origins.pop(source)[1]
+                others = sorted(source for source, origin in self._origins.items() if origin == (origin[0], id_))
+                others = [source for source in others if self._origins[source][0] != place]
+                if others and self._posts[id_].source == source:
+                    self._posts[id_] = replace(self._posts[id_], source=others[0])
+                elif not others and id_ in self._posts:
+                    gone += self._drop(id_)
+                    del self._posts[id_]
+                    self._sketches.pop(id_, None)
+                    removed.append(id_)
+            return removed, gone
+
+    def put_away(self) -> set[str]:
+        return set(self._put_away)
 
     def remove(self, post_id: str) -> list[int]:
         with self._lock:
             self.post(post_id)
             gone = self._drop(post_id)
+            mine = {source for source, origin in self._origins.items() if origin[1] == post_id}
+            self._put_away |= mine
+            self._origins = {source: origin for source, origin in self._origins.items() if source not in mine}
+            self._sketches.pop(post_id, None)
             del self._posts[post_id]
             return gone
 
@@ -178,9 +255,9 @@ class FakeLibrary:
             raise NotFound(f"There is no post with the id {post_id!r}. List the posts to see their ids.")
         return self._posts[post_id]
 
-    def titles(self, post_ids: Iterable[str]) -> dict[str, tuple[str, str | None, str | None]]:
+    def labels(self, post_ids: Iterable[str]) -> dict[str, Label]:
         known = {id_: self._posts[id_] for id_ in post_ids if id_ in self._posts}
-        return {id_: (post.title, post.url, post.date) for id_, post in known.items()}
+        return {id_: Label(post.title, post.url, post.date, post.pages) for id_, post in known.items()}
 
     def passages(self, ids: Sequence[int] | None = None) -> list[Passage]:
         with self._lock:
@@ -240,6 +317,79 @@ class FakeLibrary:
         unused = {passage.hash for passage in gone} - used
         self._vectors = {key: vector for key, vector in self._vectors.items() if key[0] not in unused}
         return [passage.id for passage in gone]
+
+
+class FakeCatalogue:
+    """The sources in dictionaries; counts posts by what the library says of their places."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self._library = library
+        self._sources: dict[str, Source] = {}
+        self._items: dict[str, dict[str, Item]] = {}
+        self._facts: dict[str, str] = {}
+
+    def sources(self) -> list[Source]:
+        return [self._counted(source) for source in self._sources.values()]
+
+    def remember(self, kind: SourceKind, location: str) -> Source:
+        known = next((source for source in self._sources.values() if source.location == location), None)
+        if known is None:
+            known = Source(f"{zlib.crc32(location.encode('utf-8', 'replace')):08x}", kind, location)
+            self._sources[known.id] = known
+            self._items[known.id] = {}
+        return self._counted(known)
+
+    def forget(self, source_id: str) -> None:
+        if source_id not in self._sources:
+            raise NotFound(f"There is no source with the id {source_id!r}. List the sources to see their ids.")
+        del self._sources[source_id]
+        del self._items[source_id]
+
+    def checked(self, source_id: str, moment: str) -> None:
+        self._sources[source_id] = replace(self._sources[source_id], checked=moment)
+
+    def items(self, source_id: str) -> dict[str, Item]:
+        return dict(sorted(self._items.get(source_id, {}).items()))
+
+    def keep(self, source_id: str, items: Sequence[Item]) -> None:
+        if source_id in self._items:
+            self._items[source_id].update((item.place, item) for item in items)
+
+    def drop(self, source_id: str, places: Sequence[str]) -> None:
+        for place in places:
+            self._items.get(source_id, {}).pop(place, None)
+
+    def owner(self, place: str) -> str | None:
+        mine = (id_ for id_, items in self._items.items() if place in items and items[place].state == "done")
+        return next(mine, None)
+
+    def fact(self, name: str) -> str:
+        return self._facts.get(name, "")
+
+    def note(self, name: str, value: str) -> None:
+        self._facts[name] = value
+
+    def _counted(self, source: Source) -> Source:
+        reached = self._library.reached(self._items[source.id])
+        return replace(source, posts=len({id_ for posts in reached.values() for id_, _ in posts}))
+
+
+class DirectReaders:
+    """Reads in this very process; `read` and `outlined` list the sources it was asked for."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self.read_sources: list[str] = []
+
+    def read(self, document: Document) -> Iterator[Post | Refused]:
+        self.read_sources.append(document.source)
+        yield from read(document, self.limits)
+
+    def outline(self, document: Document) -> Outline:
+        return outline(document)
+
+    def close(self) -> None:
+        pass
 
 
 class FakeIndex:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rag.engine import Engine
+from rag.fetch import Fetcher
 from rag.records import FileProgress
+from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
+from tests.fakes import DirectReaders, FakeCatalogue, FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,8 +24,10 @@ class House:
         self.home = home
         self.embedder = FakeEmbedder()
         self.writer = FakeWriter("Nothing was scripted.")
+        self.readers = DirectReaders()
         self._real = real_stores
         self.library: Any = None if real_stores else FakeLibrary()
+        self.catalogue: Any = None if real_stores else FakeCatalogue(self.library)
         self.index: Any = None if real_stores else FakeIndex()
         self.restart()
 
@@ -32,8 +36,18 @@ class House:
         if self._real:
             self.close()
             self.library = SqliteLibrary(self.home / "library.sqlite3")
+            self.catalogue = SqliteCatalogue(self.library)
             self.index = ChromaIndex(self.home / "index")
-        self.engine = Engine(self.library, self.index, self.embedder, self.writer)
+        self.engine = Engine(
+            self.library,
+            self.catalogue,
+            self.index,
+            self.embedder,
+            self.writer,
+            self.readers,
+            Fetcher(allow_private=True, delay=0),
+            inbox=self.home / "inbox",
+        )
 
     def write(self, name: str, text: str) -> Path:
         """Write a file into the folder of the blog and return its path."""
@@ -58,6 +72,6 @@ class House:
                 part.close()
 
 
-def outcomes(progress: Iterator[FileProgress]) -> list[FileProgress]:
+def outcomes(progress: Iterable[FileProgress]) -> list[FileProgress]:
     """Return the last word on each file, in the order in which they were spoken."""
     return [step for step in progress if step.state in ("added", "updated", "unchanged", "failed")]

@@ -1,0 +1,187 @@
+"""Keeps the index in step with the library: opens, tests, mends and rebuilds it, and embeds what has no vector yet.
+
+On its own so that the engine, which answers, and the intake, which brings posts in, share one index and one lock."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rag import passages as splitting
+from rag.errors import BadFile, StoreError
+from rag.passages import SPLITTER
+from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors
+from rag.records import Check, Manifest, Passage, Post
+
+GROUP = 256  # passages that are embedded together: enough to sort them by length, few enough to stop between
+_SAMPLE = 32  # vectors that must find themselves when the index is opened
+
+
+def silent(done: int, total: int) -> None:
+    """Report progress to nobody."""
+
+
+class Indexing:
+    """Library, index and embedder, kept in step. Safe to call from several threads."""
+
+    def __init__(self, library: Library, index: VectorIndex, embedder: Embedder) -> None:
+        """Join the parts; nothing is loaded yet."""
+        self.library = library
+        self.index = index
+        self.embedder = embedder
+        self.changing = threading.RLock()
+        """Held by whoever changes posts or index."""
+        self.activity = ""
+        """What goes on in the background, for people; empty when nothing does."""
+        self.trouble = ""
+        """What is wrong with models or index, for people; empty when nothing is."""
+        self._prepared = False
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the embedder is loaded and the index open."""
+        return self._prepared
+
+    def prepare(self, report: Progress = silent) -> None:
+        """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
+        if self._prepared:
+            return
+        with self.changing:
+            if not self._prepared:
+                self._open(report)
+
+    def reindex(self, report: Progress = silent) -> int:
+        """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
+        with self.changing:
+            self.embedder.load()
+            if not self._resplit():
+                self.index.open(self._manifest(), self._sample())
+            count = self._rebuild(report)
+            self._prepared, self.trouble = True, ""
+        return count
+
+    def check(self) -> Check:
+        """Test the index against the library."""
+        self.prepare()
+        with self.changing:
+            trouble = self.index.open(self._manifest(), self._sample()) or self._difference()
+        well = "sampled vectors find themselves; ids agree with the library"
+        return Check("index self-test", not trouble, f"{trouble}. Run reindex." if trouble else well)
+
+    def split(self, post: Post) -> list[Passage]:
+        """Split a post into passages for this embedder. Raise BadFile if it has none."""
+        passages = splitting.split(post, self.embedder.count_tokens, self.embedder.max_tokens)
+        if not passages:
+            raise BadFile(f"{post.title}: no text was found in this post. Check that it holds one and add it again.")
+        return passages
+
+    def vectors(self, passages: Sequence[Passage], report: Progress = silent) -> Vectors:
+        """Return a vector a passage: those the library has, the rest embedded and kept as they come."""
+        fingerprint = self.embedder.fingerprint
+        known = self.library.vectors({passage.hash for passage in passages}, fingerprint)
+        missing = {passage.hash: passage.embedded_text for passage in passages if passage.hash not in known}
+        hashes = sorted(missing, key=lambda hash_: len(missing[hash_]))
+        for start in range(0, len(hashes), GROUP):
+            batch = hashes[start : start + GROUP]
+            vectors = self.embedder.encode_documents([missing[hash_] for hash_ in batch])
+            if len(hashes) > GROUP:  # a long run is kept as it goes, so that a kill loses little
+                self.library.keep_vectors(batch, vectors, fingerprint)
+            known.update(zip(batch, vectors, strict=True))
+            report(start + len(batch), len(hashes))
+        if not passages:
+            return np.zeros((0, self.embedder.dimension), dtype=np.float32)
+        return np.stack([known[passage.hash] for passage in passages])
+
+    def bring(self, passages: Sequence[Passage], vectors: Vectors) -> None:
+        """Put new passages into the index; trouble is noted, and the next start mends it."""
+        try:
+            self.index.upsert([passage.id for passage in passages], vectors)
+        except StoreError as error:  # the posts are kept, and full text finds them
+            self.trouble = str(error)
+
+    def drop(self, gone: Sequence[int]) -> None:
+        """Take passages out of the index; trouble is noted, and the next start mends it."""
+        try:
+            self.index.delete(gone)
+        except StoreError as error:
+            self.trouble = str(error)
+
+    def scrub(self) -> None:
+        """Overwrite what was removed from the library."""
+        try:
+            self.library.scrub()
+        except StoreError as error:  # say, a full disk: what was done before stays done
+            self.trouble = str(error)
+
+    def tell(self, what: str, report: Progress = silent) -> Progress:
+        """Return a report that says on the page, too, how far something is."""
+
+        def told(done: int, total: int) -> None:
+            self.activity = f"{what}: {done:,} of {total:,} passages"
+            report(done, total)
+
+        return told
+
+    def _open(self, report: Progress) -> None:
+        self.activity = "Loading the search model…"
+        try:
+            self.embedder.load()
+            try:
+                if self._resplit() or self.index.open(self._manifest(), self._sample()):
+                    self._rebuild(report)
+                else:
+                    self._mend()
+            except StoreError as error:  # say, a full disk: what is there can still be searched
+                self.trouble = str(error)
+            self._prepared = True
+        finally:
+            self.activity = ""
+
+    def _rebuild(self, report: Progress) -> int:
+        told = self.tell("Rebuilding the index", report)
+        try:
+            passages = self.library.passages()
+            vectors = self.vectors(passages, told)
+            self.index.rebuild(self._manifest(), [passage.id for passage in passages], vectors, told)
+            self.library.forget_vectors(self.embedder.fingerprint)
+            self.library.scrub()
+        finally:
+            self.activity = ""
+        return len(passages)
+
+    def _resplit(self) -> bool:
+        """Split all posts anew if other rules or another embedder split them; say whether that was so."""
+        splitter = self._manifest().splitter
+        if self.library.splitter() == splitter:
+            return False
+        posts = [(stored.id, self.library.post(stored.id)) for stored in self.library.posts()]
+        passages = [replace(passage, post_id=id_) for id_, post in posts for passage in self.split(post)]
+        self.library.replace_passages(passages, splitter)
+        return True
+
+    def _mend(self) -> None:
+        """Bring the index in step with the library: a kill may have come between the two."""
+        held, wanted = self.index.ids(), self.library.passage_ids()
+        self.index.delete(sorted(held - wanted))
+        passages = self.library.passages(sorted(wanted - held))
+        self.index.upsert([passage.id for passage in passages], self.vectors(passages))
+
+    def _difference(self) -> str:
+        held, wanted = self.index.ids(), self.library.passage_ids()
+        return "" if held == wanted else f"{len(held ^ wanted)} passages are in the index or the library alone"
+
+    def _manifest(self) -> Manifest:
+        embedder = self.embedder
+        # passages are sized by the embedder's tokenizer: another embedder, other passages
+        splitter = f"{SPLITTER} for={embedder.fingerprint}"
+        return Manifest(embedder.fingerprint, embedder.dimension, embedder.prompts, splitter)
+
+    def _sample(self) -> dict[int, Vectors]:
+        ids = sorted(self.library.passage_ids())
+        sample = self.library.passages(random.sample(ids, min(_SAMPLE, len(ids))))
+        stored = self.library.vectors([passage.hash for passage in sample], self.embedder.fingerprint)
+        return {passage.id: stored[passage.hash] for passage in sample if passage.hash in stored}

@@ -1,0 +1,332 @@
+"""The intake: files and pages -> posts in the library. Reading, embedding and writing overlap.
+
+Three stages, each a few steps ahead of the next: one reads and splits (and waits for disks and servers), one embeds
+what has come so far, sorted by length, one writes it down. A post is told of as added once it is in the library."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from rag.errors import FootnoteError
+from rag.indexing import Indexing
+from rag.ports import Vectors
+from rag.records import FileProgress, FileState, Item, Passage, Post, Refused
+from rag.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
+
+SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
+NO_POST = "no post was found in this file. Check that it holds one and add it again."
+_AHEAD = 48  # posts that are read while others are embedded; about two groups of passages
+_STEPS = 4  # batches of written steps that may wait
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of opening a file or a page: its posts, or why there are none to read; `item` is how it is to be noted
+    once they are kept."""
+
+    item: Item
+    outcomes: Iterable[Post | Refused] = ()
+    instead: Literal["", "unchanged", "vanished"] = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file or a page to bring in: `open` reads it, `ended` is told how it is to be noted."""
+
+    place: str
+    open: Callable[[], Opened]
+    ended: Callable[[Item], None] | None = None
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A post that is split and waits for its vectors; `sketch` is empty where copies do not matter."""
+
+    post: Post
+    place: str
+    passages: list[Passage]
+    sketch: list[int]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """All posts of a task have gone before this."""
+
+    task: Task
+    item: Item
+
+
+_Step = FileProgress | _Ready | _Ended
+_Written = FileProgress | tuple[_Ready, Vectors] | _Ended
+
+
+class Intake:
+    """Brings posts in. One import at a time: whoever calls sees to that."""
+
+    def __init__(self, indexing: Indexing) -> None:
+        """Use the index and the library of `indexing`."""
+        self._indexing = indexing
+        self._library = indexing.library
+
+    def take(
+        self, tasks: Sequence[Task], stop: Event, *, dedupe: bool = True, away: frozenset[str] = frozenset()
+    ) -> Iterator[FileProgress]:
+        """Bring in files and pages, yielding what becomes of each; one that fails stops none of the others.
+
+        Setting `stop` ends it soon; what is done stays done. Without `dedupe` the same text may come twice. Posts whose
+        sources are in `away` are passed over.
+        """
+        for task in tasks:
+            yield FileProgress(task.place, "waiting")
+        if not tasks:
+            return
+        self._indexing.prepare()
+        replaced = False
+        failed: set[str] = set()
+        with (
+            closing(_Ahead(self._read(tasks, stop, dedupe, away), _AHEAD)) as read,
+            closing(_Ahead(self._embed(read.batches(), failed), _STEPS)) as embedded,
+        ):
+            for batch in embedded.batches():
+                for outcome in self._write([step for steps in batch for step in steps], dedupe, failed):
+                    replaced = replaced or outcome.state == "updated"
+                    yield outcome
+        if replaced:
+            self._indexing.scrub()
+
+    def rows(self, place: str, state: FileState) -> Iterator[FileProgress]:
+        """Yield a row for each post that a file or a page has given."""
+        posts = self._library.reached([place]).get(place, [])
+        if len(posts) == 1:
+            yield FileProgress(place, state, *posts[0])
+            return
+        yield FileProgress(place, "opened")
+        for post_id, title in posts:
+            yield FileProgress(f"{place}#{post_id}", state, post_id, title)
+
+    def leave(self, places: Iterable[str]) -> list[str]:
+        """Remove the posts that could be reached by these files and addresses alone; return their ids."""
+        removed: list[str] = []
+        with self._indexing.changing:
+            for place in places:
+                posts, gone = self._library.leave(place)
+                removed += posts
+                self._indexing.drop(gone)
+            self._indexing.scrub()
+        return removed
+
+    def _read(self, tasks: Sequence[Task], stop: Event, dedupe: bool, away: frozenset[str]) -> Iterator[_Step]:
+        for task in tasks:
+            if stop.is_set():
+                yield FileProgress(task.place, "stopped")
+                continue
+            yield FileProgress(task.place, "reading")
+            try:
+                yield from self._open(task, stop, dedupe, away)
+            except FootnoteError as error:
+                yield self._failed(task, stop, str(error))
+                yield _Ended(task, Item(task.place, "waiting" if stop.is_set() else "failed"))
+            except Exception as error:  # one file nobody thought of must not take the others with it
+                traceback.print_exception(error)
+                yield FileProgress(task.place, "failed", error=f"{task.place}: {SURPRISE}")
+                yield _Ended(task, Item(task.place, "failed"))
+
+    def _failed(self, task: Task, stop: Event, reason: str) -> FileProgress:
+        return (
+            FileProgress(task.place, "stopped") if stop.is_set() else FileProgress(task.place, "failed", error=reason)
+        )
+
+    def _open(self, task: Task, stop: Event, dedupe: bool, away: frozenset[str]) -> Iterator[_Step]:
+        """Yield what a task's document holds, each post split; then its end."""
+        opened = task.open()
+        if opened.instead:
+            yield from self.rows(task.place, opened.instead)
+            yield _Ended(task, opened.item)
+            return
+        told, opened_up, failed = False, False, False
+        for outcome in opened.outcomes:
+            if stop.is_set():
+                return  # not noted as done: what is missing comes another time
+            if outcome.source != task.place and not opened_up:
+                opened_up = True
+                yield FileProgress(task.place, "opened")
+            if outcome.source not in away:
+                step = self._prepared(outcome, task.place, dedupe)
+                failed = failed or (isinstance(step, FileProgress) and step.state == "failed")
+                yield step
+                if isinstance(step, _Ready):
+                    yield FileProgress(outcome.source, "indexing", title=step.post.title)
+            told = True
+        if not told:
+            yield FileProgress(task.place, "failed", error=f"{task.place}: {NO_POST}")
+        yield _Ended(task, opened.item if told and not (failed and not opened_up) else Item(task.place, "failed"))
+
+    def _prepared(self, outcome: Post | Refused, place: str, dedupe: bool) -> FileProgress | _Ready:
+        if isinstance(outcome, Refused):
+            return FileProgress(outcome.source, "failed", error=outcome.reason)
+        try:
+            known_by = sketch(outcome.text) if dedupe else []
+            known = self._known(outcome, place, known_by) if dedupe else None
+            return known or _Ready(outcome, place, self._indexing.split(outcome), known_by)
+        except FootnoteError as error:
+            return FileProgress(outcome.source, "failed", title=outcome.title, error=str(error))
+
+    def _known(self, post: Post, place: str, known_by: Sequence[int]) -> FileProgress | None:
+        """Say which post is here already with these words, under this source or another; None if it must be kept."""
+        library = self._library
+        found = library.find(post)
+        own = found is not None and library.post(found[0]).source == post.source
+        if found and found[1]:
+            if not own:
+                library.link(post.source, place, found[0])
+            return self._same(post, found[0], own)
+        if own:
+            return None
+        copy = self._copy(post, known_by)
+        if copy is None and found:  # it was a copy of another post and has become one of its own
+            library.unlink(post.source)
+        if copy is None:
+            return None
+        library.link(post.source, place, copy)
+        return self._same(post, copy, own=False)
+
+    def _same(self, post: Post, post_id: str, own: bool) -> FileProgress:
+        title = "" if own else self._library.post(post_id).title
+        return FileProgress(post.source, "unchanged", post_id, post.title, same_as=title)
+
+    def _copy(self, post: Post, known_by: Sequence[int]) -> str | None:
+        for post_id, other in self._library.similar(known_by, LOOKED_AT):
+            if likeness(known_by, other) >= SAME and is_copy(post, self._library.post(post_id)):
+                return post_id
+        return None
+
+    def _embed(self, batches: Iterable[list[_Step]], failed: set[str]) -> Iterator[list[_Written]]:
+        """Yield steps as they come, posts with their vectors: all that wait are embedded together."""
+        for batch in batches:
+            progress = [step for step in batch if isinstance(step, FileProgress)]
+            if progress:
+                yield list(progress)
+            ready = [step for step in batch if isinstance(step, _Ready)]
+            written: list[_Written] = []
+            try:
+                vectors = self._indexing.vectors([passage for post in ready for passage in post.passages])
+                for post in ready:
+                    written.append((post, vectors[: len(post.passages)]))
+                    vectors = vectors[len(post.passages) :]
+            except FootnoteError as error:
+                failed.update(post.place for post in ready)
+                written = [FileProgress(post.post.source, "failed", error=str(error)) for post in ready]
+            yield [*written, *(step for step in batch if isinstance(step, _Ended))]
+
+    def _write(self, steps: Sequence[_Written], dedupe: bool, failed: set[str]) -> list[FileProgress]:
+        """Put posts into library and index; return what became of each. `failed` gathers the places that lost one.
+
+        Not a generator: the lock must be let go by the thread that took it, and a web server changes threads.
+        """
+        outcomes: list[FileProgress] = []
+        stored: list[Passage] = []
+        gone: list[int] = []
+        rows: list[Vectors] = []
+        with self._indexing.changing:
+            for step in steps:
+                if isinstance(step, FileProgress):
+                    outcomes.append(step)
+                elif isinstance(step, tuple):
+                    outcome, new, old = self._put(*step, dedupe=dedupe)
+                    outcomes.append(outcome)
+                    stored, gone, rows = stored + new, gone + old, rows + [step[1]] * bool(new)
+                    failed.update({step[0].place} if outcome.state == "failed" else ())
+            self._indexing.drop(gone)
+            if stored:
+                self._indexing.bring(stored, np.concatenate(rows))
+            for step in steps:
+                if isinstance(step, _Ended) and step.task.ended:
+                    step.task.ended(Item(step.item.place, "failed") if step.item.place in failed else step.item)
+        return outcomes
+
+    def _put(self, ready: _Ready, vectors: Vectors, *, dedupe: bool) -> tuple[FileProgress, list[Passage], list[int]]:
+        post, library = ready.post, self._library
+        try:
+            known = self._known(post, ready.place, ready.sketch) if dedupe else None  # again: its twin may have come
+            if known:
+                return known, [], []
+            before = library.find(post) if dedupe else None
+            stored, gone = library.put(
+                post,
+                ready.passages,
+                vectors,
+                self._indexing.embedder.fingerprint,
+                place=ready.place,
+                sketch=ready.sketch,
+            )
+        except FootnoteError as error:
+            return FileProgress(post.source, "failed", title=post.title, error=str(error)), [], []
+        state: Any = "updated" if before else "added"
+        return FileProgress(post.source, state, stored[0].post_id, post.title, len(stored)), stored, gone
+
+
+class _Ahead(Generic[Part]):
+    """Runs an iterator in a thread of its own, a few steps ahead of whoever reads it."""
+
+    def __init__(self, parts: Iterator[Part], room: int) -> None:
+        self._parts = parts
+        self._made: queue.Queue[tuple[bool, Any]] = queue.Queue(room)
+        self._closed = Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def batches(self) -> Iterator[list[Part]]:
+        """Yield all parts that are there, waiting for the first; raise what the iterator raised."""
+        more = True
+        while more:
+            batch, error = [], None
+            entry = self._made.get()
+            while True:
+                more, value = entry
+                if not more:
+                    error = value
+                    break
+                batch.append(value)
+                try:
+                    entry = self._made.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                yield batch
+            if error is not None:
+                raise error
+
+    def close(self) -> None:
+        """End the thread at its next step."""
+        self._closed.set()
+        while self._thread.is_alive():
+            try:
+                self._made.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            for part in self._parts:
+                self._made.put((True, part))
+                if self._closed.is_set():
+                    break
+        except BaseException as raised:  # told to the thread that reads
+            error = raised
+        finally:
+            close = getattr(self._parts, "close", None)
+            if close:
+                close()
+            self._made.put((False, error))
