@@ -81,8 +81,8 @@ class Outline:
     """What a fetched document is to someone who looks for posts.
 
     A feed or a sitemap has `entries`; a sitemap of sitemaps has them in `sitemaps`; a page has the `feeds` that its
-    link tags name, and in `reason` why it is no post (a login wall, say), "" if it may be one. `following` is the
-    next part of a feed that comes in parts. `file`: anything else; a reader will say.
+    link tags name, the `links` in its text, and in `reason` why it is no post (a login wall, say), "" if it may be one.
+    `following` is the next part of a feed that comes in parts. `file`: anything else; a reader will say.
     """
 
     kind: Literal["feed", "sitemap", "page", "file"]
@@ -90,6 +90,7 @@ class Outline:
     entries: tuple[Entry, ...] = ()
     sitemaps: tuple[str, ...] = ()
     feeds: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
     following: str = ""
     reason: str = ""
 
