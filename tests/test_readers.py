@@ -385,7 +385,9 @@ class TestFiles:
         ("name", "title"),
         [
             ("my_first-post.md", "my first post"),
-            ("2024-05-01-bread.md", "2024 05 01 bread"),
+            ("2024-05-01-bread.md", "bread"),
+            ("2024-05-01.md", "2024-05-01"),
+            ("a-hungry-starter/index.md", "a hungry starter"),
             ("Brötchen.html", "Brötchen"),
             ("___.md", "Untitled"),
             ("a.b.md", "a.b"),

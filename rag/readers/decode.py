@@ -17,7 +17,9 @@ _BOMS = (
 )
 _DECLARED = re.compile(rb"<(?:meta[^>]{0,200}?charset|\?xml[^>]{0,200}?encoding)\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.I)
 _MARKS = r"[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"
+_UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _PILED = re.compile(f"({_MARKS}{{30}}){_MARKS}+")  # so many accents on one letter take minutes to compose
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SAMPLE = 200_000  # bytes that are enough to tell a character set; more only takes longer
 
 
@@ -40,10 +42,18 @@ def decode(data: bytes, name: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return text with plain line ends, composed characters, and without the control characters nobody can see."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    """Return text with plain line ends, composed characters, and without the control characters nobody can see.
+
+    Among those are the ones that turn the reading direction around: on a page they would turn what stands beside them.
+    """
+    text = _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return unicodedata.normalize("NFC", _PILED.sub(r"\1", text))
+
+
+def printable(path: str) -> str:
+    """Return a path that a database can keep and a page can show: what is no visible character is written as \\xNN."""
+    path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), path)
 
 
 def _declared(data: bytes) -> str | None:

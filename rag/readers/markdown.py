@@ -1,49 +1,71 @@
-"""Markdown with optional YAML front matter: title, date, address and tags come from it."""
+"""Markdown and MDX with optional front matter (YAML, TOML, JSON), which gives title, date, address, author and tags."""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from rag.markup import plain
+from rag.readers import facts
+from rag.readers.dialects import readable, segments
+from rag.readers.facts import web_address as web_address
 from rag.records import Post
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S | re.M)
+_YAML = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.S | re.M)
+_TOML = re.compile(r"\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*(?:\n|\Z)", re.S | re.M)
+_MATTER = 100_000  # characters; the YAML reader takes a second for so much
 _HEADING = re.compile(r"^#[ \t]+(\S[^\n]*)$|^(\S[^\n]*)\n=+[ \t]*$", re.M)
-_URL_KEYS = ("canonical_url", "canonical", "url", "permalink", "link")
+_URL_KEYS = ("canonical_url", "canonical", "canonicalurl", "url", "permalink", "link")
+_DATE_KEYS = ("date", "published", "publishdate", "pubdate", "pubdatetime", "date_published", "created", "publishedat")
+_AUTHOR_KEYS = ("author", "authors", "by")
+_TAG_KEYS = ("tags", "categories", "keywords", "tag", "category")
+_EXPORTED = re.compile(r"\b(title|date|publishedAt|author)\s{0,10}[:=]\s{0,10}([\"'`])([^\"'`\n]{1,300})\2")
 
 
-def read(content: str, source: str, name: str) -> Post:
-    """Read a Markdown post. Front matter that is not valid YAML is left in the text, so that nothing is lost."""
+def read(content: str, source: str, name: str, mdx: bool = False) -> Post:
+    """Read a Markdown post. Front matter that is none after all is left in the text, so that nothing is lost."""
     matter, text = split_front_matter(content)
-    heading = _HEADING.search(text)
-    headed = (heading.group(1) or heading.group(2)).rstrip(" \t#")[:300] if heading else ""
-    title = _line(matter.get("title")) or plain(headed) or name
+    if mdx and not matter:
+        matter = _exported(text)
+    text = readable(text, mdx)
     return Post(
         source=source,
-        title=title[:300],
+        title=facts.line(matter.get("title")) or _first_heading(text)[:300] or name,
         text=text.strip("\n").rstrip(),
-        date=_date(matter.get("date") or matter.get("published") or matter.get("created")),
+        date=next((day for key in _DATE_KEYS if (day := facts.iso_day(matter.get(key)))), None),
         url=next((url for key in _URL_KEYS if (url := web_address(matter.get(key)))), None),
-        tags=_tags(matter.get("tags") or matter.get("categories")),
+        tags=next((tags for key in _TAG_KEYS if (tags := _tags(matter, key))), ()),
+        author=next((author for key in _AUTHOR_KEYS if (author := facts.author_of(matter.get(key)))), None),
     )
 
 
+def read_mdx(content: str, source: str, name: str) -> Post:
+    """Read an MDX post: Markdown in which imports and JSX stand."""
+    return read(content, source, name, mdx=True)
+
+
 def split_front_matter(content: str) -> tuple[Mapping[str, Any], str]:
-    """Return (front matter, text after it)."""
-    match = _FRONT_MATTER.match(content)
-    if not match:
-        return {}, content
+    """Return (front matter with small keys, text after it)."""
+    matter: Any = None
+    rest = 0
     try:
-        matter = yaml.load(match.group(1), Loader=_Loader)  # noqa: S506 - it makes only text, lists and dicts
+        if match := _YAML.match(content, 0, _MATTER):
+            matter = yaml.load(match.group(1), Loader=_Loader)  # noqa: S506 - it makes only text, lists and dicts
+            rest = match.end()
+        elif match := _TOML.match(content, 0, _MATTER):
+            matter, rest = _toml(match.group(1)), match.end()
+        elif content.startswith(("{\n", "{ ")):
+            matter, rest = json.JSONDecoder().raw_decode(content[:_MATTER])
     except (yaml.YAMLError, ValueError, TypeError, RecursionError):  # not front matter after all
         return {}, content
     if not isinstance(matter, dict):
         return {}, content
-    return {str(key).lower(): value for key, value in matter.items()}, content[match.end() :]
+    return {str(key).lower(): value for key, value in matter.items()}, content[rest:]
 
 
 class _Loader(yaml.BaseLoader):
@@ -55,27 +77,33 @@ class _Loader(yaml.BaseLoader):
         return super().compose_node(parent, index)
 
 
-def web_address(value: Any) -> str | None:
-    """Return the value if it is an http or https address that can be shown as a link, else None."""
-    if not isinstance(value, str) or len(value) > 2000:
-        return None
-    value = value.strip()
-    return value if re.fullmatch(r"https?://[^\s<>\"'`\\]+", value) else None
+def _toml(text: str) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
 
 
-def _line(value: Any) -> str:
-    return " ".join(value.split()) if isinstance(value, str) else ""
+def _tags(matter: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return the tags under a key; Zola keeps them in a table of taxonomies."""
+    value = matter.get(key)
+    taxonomies = matter.get("taxonomies")
+    if value is None and isinstance(taxonomies, dict):
+        value = taxonomies.get(key)
+    return facts.tags_of(value) if isinstance(value, (str, list)) else ()
 
 
-def _date(value: Any) -> str | None:
-    match = re.match(r"\s*(\d{4}-\d{2}-\d{2})", value) if isinstance(value, str) else None
-    return match.group(1) if match else None
+def _exported(text: str) -> dict[str, str]:
+    """Return what an MDX post without front matter exports: `export const meta = { title: "..." }`."""
+    found = re.search(r"^export[ \t]+const[ \t]+\w+[^\n]*(?:\n[^\n]+){0,50}", text, re.M)
+    return {key.lower(): value for key, _, value in _EXPORTED.findall(found.group())} if found else {}
 
 
-def _tags(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = re.split(r"[,;]", value.strip("[] "))
-    if not isinstance(value, list):
-        return ()
-    tags = (" ".join(tag.strip(" '\"").split()) for tag in value if isinstance(tag, str))
-    return tuple(dict.fromkeys(tag[:60] for tag in tags if tag))[:50]
+def _first_heading(text: str) -> str:
+    """Return the words of the first heading of the first level; a # in code is none."""
+    for code, piece in segments(text):
+        heading = None if code else _HEADING.search(piece)
+        if heading:
+            return plain((heading.group(1) or heading.group(2)).rstrip(" \t#")[:300])
+    return ""

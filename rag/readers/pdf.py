@@ -1,0 +1,250 @@
+"""PDF: the text of each page in reading order, its lines joined into paragraphs again, without what runs along the
+top and bottom of every page."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any
+
+from rag.errors import BadFile
+from rag.readers import facts
+from rag.readers.decode import tidy
+from rag.readers.limits import Limits
+from rag.records import Document, Post
+
+_PAGES = 3000  # a page takes about 3 ms, so that this is half of the time that a post may take
+_PARAGRAPH = 1.45  # a gap of so many usual gaps between lines is one between paragraphs
+_HEADING = 1.2  # letters so much larger than the usual ones are a heading
+_RUNNING = 0.3  # what stands on so many of the pages runs along them
+_EDGE = 2  # lines at the top and the bottom that may do so
+_SOFT = "\ufffe\x02\xad"  # how a hyphen that only ends a line is given
+_NO_TITLE = re.compile(
+    r"untitled|microsoft word|powerpoint|\.(?:docx?|dvi|indd|tex|pdf|qxd|odt|rtf)$|^\W*\d*\W*$", re.I
+)
+_NO_AUTHOR = re.compile(r"(?:unknown|user|admin|administrator|author|root|anonymous|owner|\W*)", re.I)
+_BULLET = re.compile(r"(?:[•◦▪‣·*–-]|\(?\d{1,2}[.)]|\[\d{1,3}\])\s+\S")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a page: its words, where it stands, and how tall its letters are (points)."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    height: float
+
+
+def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post]:  # noqa: ARG001 - all readers take it
+    """Read a PDF. Raise BadFile for one that is encrypted, damaged, too long or made of pictures."""
+    pages, known = _pages(data, document.name)
+    usual = _usual_height(pages)
+    title = facts.line(tidy(known.get("Title", "")))
+    if not title or _NO_TITLE.search(title) or title == PurePath(document.name).stem:
+        title = _title_on_page(pages, usual)
+    text, starts = _joined([_paragraphs(lines, usual) for lines in _without_running(pages)])
+    if not any(character.isalnum() for character in text):
+        raise BadFile(
+            f"{document.name}: this PDF holds pictures only, no text. Run it through a program that recognises text "
+            "(OCR), and add the result."
+        )
+    author = facts.line(tidy(known.get("Author", "")))
+    yield Post(
+        source=document.source,
+        title=title,
+        text=text,
+        date=facts.iso_day(known.get("CreationDate")),
+        tags=facts.tags_of(tidy(known.get("Keywords", ""))),
+        author=None if _NO_AUTHOR.fullmatch(author) else author,
+        pages=tuple(starts),
+    )
+
+
+def _pages(data: bytes, name: str) -> tuple[list[list[_Line]], dict[str, str]]:
+    # imported here: only PDFs need it
+    import pypdfium2
+
+    try:
+        opened = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower() or "security" in str(error).lower():
+            raise BadFile(f"{name}: this PDF is encrypted. Save it without its password and add that.") from error
+        raise BadFile(f"{name}: this PDF is damaged. Open it in a viewer and print it to a new PDF.") from error
+    try:
+        if len(opened) > _PAGES:
+            raise BadFile(
+                f"{name}: this PDF has {len(opened):,} pages, more than the {_PAGES:,} that are read. Split it."
+            )
+        return [_lines(opened, number) for number in range(len(opened))], opened.get_metadata_dict(skip_empty=True)
+    finally:
+        opened.close()
+
+
+def _lines(opened: Any, number: int) -> list[_Line]:
+    """Return the lines of a page; none if it is damaged."""
+    # imported here: only PDFs need it
+    import pypdfium2
+    import pypdfium2.raw as pdfium
+
+    try:
+        page = opened[number]
+        words = page.get_textpage()
+    except pypdfium2.PdfiumError:
+        return []
+    try:
+        raw = words.raw
+        count = pdfium.FPDFText_CountChars(raw)
+        units = [pdfium.FPDFText_GetUnicode(raw, index) for index in range(max(0, count))]
+        return list(_split(words, units))
+    finally:
+        words.close()
+        page.close()
+
+
+def _split(words: Any, units: list[int]) -> Iterator[_Line]:
+    start = 0
+    for index in [*(i for i, unit in enumerate(units) if unit in (10, 13)), len(units)]:
+        text = _text(units[start:index])
+        inked = [i for i in range(start, index) if units[i] > 32]
+        if text.strip() and inked:
+            left, bottom, _, top = words.get_charbox(inked[0], loose=True)
+            right = words.get_charbox(inked[-1], loose=True)[2]
+            yield _Line(" ".join(text.split()), left, right, bottom, abs(top - bottom))
+        start = index + 1
+
+
+def _text(units: list[int]) -> str:
+    """Return the characters of UTF-16 units; halves of pairs are dropped."""
+    text = "".join(chr(unit) for unit in units if unit < 0x110000)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+
+
+def _usual_height(pages: list[list[_Line]]) -> float:
+    """Return how tall the letters of most of the text are."""
+    heights: Counter[float] = Counter()
+    for lines in pages:
+        for line in lines:
+            heights[round(line.height * 2) / 2] += len(line.text)
+    return heights.most_common(1)[0][0] if heights else 0.0
+
+
+def _title_on_page(pages: list[list[_Line]], usual: float) -> str:
+    """Return the largest lines at the top of the first page, if they are larger than the text."""
+    first = next((lines for lines in pages if lines), [])[:15]
+    largest = max((line.height for line in first if sum(map(str.isalpha, line.text)) > 2), default=0.0)
+    if largest < usual * _HEADING:
+        return ""
+    chosen = [line.text for line in first if line.height > largest * 0.95][:3]
+    title = facts.line(tidy(" ".join(chosen)))
+    return title if len(title) <= 200 else ""
+
+
+def _without_running(pages: list[list[_Line]]) -> list[list[_Line]]:
+    """Leave out the lines at the edges that most pages have, but for their numbers."""
+
+    def shape(line: _Line) -> str:
+        return re.sub(r"\d+|\b[ivxl]+\b", "#", line.text.lower())
+
+    def edges(lines: list[_Line]) -> set[int]:
+        return {*range(min(_EDGE, len(lines))), *range(max(0, len(lines) - _EDGE), len(lines))}
+
+    if len(pages) < 3:
+        return pages
+    seen = Counter(each for lines in pages for each in {shape(lines[index]) for index in edges(lines)})
+    running = {each for each, times in seen.items() if times >= max(3, _RUNNING * len(pages))}
+    return [
+        [line for index, line in enumerate(lines) if index not in edges(lines) or shape(line) not in running]
+        for lines in pages
+    ]
+
+
+def _paragraphs(lines: list[_Line], usual: float) -> list[str]:
+    """Join the lines of a page into paragraphs; larger lines become headings."""
+    gaps = [a.bottom - b.bottom for a, b in pairwise(lines) if a.bottom - b.bottom > 1]
+    gap = statistics.median_low(gaps) if gaps else 0.0
+    edge = statistics.quantiles([line.right for line in lines], n=10)[-1] if len(lines) > 1 else 0.0
+    paragraphs: list[list[_Line]] = []
+    for line in lines:
+        if paragraphs and not _begins(paragraphs[-1][-1], line, gap, edge):
+            paragraphs[-1].append(line)
+        else:
+            paragraphs.append([line])
+    return [_one(paragraph, usual) for paragraph in paragraphs]
+
+
+def _begins(before: _Line, line: _Line, gap: float, edge: float) -> bool:
+    """Whether a line begins a new paragraph."""
+    if before.text.endswith(tuple(_SOFT)):
+        return False
+    fall = before.bottom - line.bottom
+    larger = max(before.height, line.height) > 1.15 * min(before.height, line.height) + 0.5
+    indented = line.left > before.left + 0.8 * line.height and before.text.endswith((".", "!", "?", ":", "”", '"'))
+    short = before.right < edge - 0.25 * max(edge, 1) and before.text.endswith((".", "!", "?", ":"))
+    same_line = abs(fall) < 1
+    return not same_line and (
+        fall > _PARAGRAPH * gap > 0 or larger or indented or short or bool(_BULLET.match(line.text))
+    )
+
+
+def _one(paragraph: list[_Line], usual: float) -> str:
+    text = ""
+    for line in paragraph:
+        text = _appended(text, line.text)
+    text = tidy(text.translate({ord(mark): None for mark in _SOFT}))
+    large = min(line.height for line in paragraph) >= usual * _HEADING
+    if large and len(text) <= 150 and re.search(r"[^\W\d_]{2}", text):
+        return f"## {text}"
+    return re.sub(r"^[•◦▪‣·]\s+", "- ", text)
+
+
+def _appended(text: str, words: str) -> str:
+    """Add a line to a paragraph; a word that was parted at its end is one again."""
+    if not text:
+        return words
+    if text[-1] in _SOFT:
+        return text[:-1] + words
+    if re.search(r"[^\W\d_]-$", text) and words[:1].islower():
+        return text[:-1] + words
+    return f"{text} {words}"
+
+
+def _joined(pages: list[list[str]]) -> tuple[str, list[int]]:
+    """Return the text of all pages, and where each begins in it; a paragraph may run on to the next page."""
+    text = ""
+    parts: list[str] = []
+    starts: list[int] = []
+    length = 0
+
+    def add(piece: str) -> None:
+        nonlocal length, text
+        parts.append(piece)
+        length += len(piece)
+        text = piece
+
+    for paragraphs in pages:
+        begun = False
+        for paragraph in paragraphs:
+            if not paragraph.strip():
+                continue
+            runs_on = (
+                not begun and parts and paragraph[0].islower() and not text.rstrip().endswith((".", "!", "?", ":"))
+            )
+            if runs_on and re.search(r"[^\W\d_]-$", text):
+                parts[-1] = text = text[:-1]
+                length -= 1
+            elif parts:
+                add(" " if runs_on else "\n\n")
+            if not begun:
+                starts.append(length)
+            begun = True
+            add(paragraph)
+        if not begun:
+            starts.append(length)
+    return "".join(parts), starts
