@@ -293,9 +293,7 @@ def _send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
     if etag:
         handler.send_header("ETag", etag)
     if not same:
-        handler.send_header("Content-Type", reply.type)
-        handler.send_header("Content-Length", str(len(data)))
-        for name, value in reply.headers.items():
+        for name, value in {"Content-Type": reply.type, "Content-Length": str(len(data)), **reply.headers}.items():
             handler.send_header(name, value)
     handler.end_headers()
     if not same:
