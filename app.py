@@ -24,7 +24,7 @@ from models.machine import usable_cores
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
-from rag.errors import BadAddress, BadSetting, FootnoteError
+from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
 from rag.fetch import Fetcher
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
@@ -176,6 +176,9 @@ def _events(
         return
     try:
         handover.withdraw(settings.home)  # what a killed process left there leads nowhere
+        if command == "doctor" and (trouble := _library_trouble(settings)):
+            yield commands.diagnosis([Check("library", False, trouble), *machine_checks(settings)])
+            return
         with _engine(settings) as engine:
             run = lambda name, given: commands.run(engine, name, given, lambda: machine_checks(settings))  # noqa: E731
             yield from _asked(run, command, arguments, as_json=as_json)
@@ -186,6 +189,15 @@ def _events(
 def _run_here(settings: Settings, command: str, arguments: commands.Arguments) -> Iterator[commands.Event]:
     with _engine(settings) as engine:
         yield from commands.run(engine, command, arguments, list)
+
+
+def _library_trouble(settings: Settings) -> str:
+    """Return why the library cannot be opened at all, or nothing."""
+    try:
+        with _engine(settings):
+            return ""
+    except StoreError as error:
+        return str(error)
 
 
 @contextlib.contextmanager

@@ -63,7 +63,10 @@ class LlamaWriter:
     @property
     def budget(self) -> int:
         """How many tokens a prompt may have, so that the answer still fits behind it."""
-        return int(self._model.n_ctx()) - ANSWER
+        import llama_cpp
+
+        trained = int(llama_cpp.llama_model_n_ctx_train(self._model._model.model))  # beyond it a model loses its way
+        return min(int(self._model.n_ctx()), trained) - ANSWER
 
     @property
     def passages(self) -> int:

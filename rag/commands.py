@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
+from threading import Event as Flag
 from typing import Any, TypeVar
 
 from rag.engine import Engine
@@ -23,7 +24,7 @@ from rag.ports import Progress
 from rag.readers import printable
 from rag.records import Answer, Check, FileProgress, Hit, StoredPost
 from rag.search import clean_question
-from rag.sources import is_address
+from rag.sources import described, is_address
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
@@ -99,7 +100,7 @@ def run(engine: Engine, command: str, arguments: Arguments, machine: Callable[[]
     """Run one command, yielding its events; a FootnoteError ends it as an `error` event."""
     try:
         if command == "doctor":
-            yield from _doctor(engine, machine)
+            yield diagnosis([*engine.checks(), *machine()])
         else:
             yield from COMMANDS[command](engine, **arguments)
     except FootnoteError as error:
@@ -158,7 +159,7 @@ def choose(
 def _look(engine: Engine, address: str) -> Iterator[Event]:
     """Say what lies at an address: for `add`, which asks the person in the process that was typed in."""
     found = engine.look(address)
-    yield {"result": {"found": [{**asdict(finding), "what": finding.as_text()} for finding in found]}}
+    yield {"result": {"found": [{**asdict(finding), "what": described(finding)} for finding in found]}}
 
 
 def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]:  # noqa: ARG001 - `choose` has asked
@@ -256,12 +257,12 @@ def _reindex(engine: Engine) -> Iterator[Event]:
     yield {"text": f"{passages} passages indexed with {engine.embedder_name} in {seconds} s\n", "result": result}
 
 
-def _doctor(engine: Engine, machine: Callable[[], list[Check]]) -> Iterator[Event]:
-    checks = engine.checks() + machine()
+def diagnosis(checks: Sequence[Check]) -> Event:
+    """Return what `doctor` says of checks."""
     well = all(check.ok for check in checks)
     lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}" for check in checks]
     result = {"ok": well, "checks": [asdict(check) for check in checks]}
-    yield {"text": "\n".join([*lines, ""]), "result": result, "exit": int(not well)}
+    return {"text": "\n".join([*lines, ""]), "result": result, "exit": int(not well)}
 
 
 def _eval(engine: Engine, folder: str, limit: int | None, search: Any) -> Iterator[Event]:
@@ -322,20 +323,30 @@ def _preparing(engine: Engine) -> Iterator[Event]:
 def _told(work: Callable[[Progress], Result]) -> Generator[Event, None, Result]:
     """Do work that may take minutes, yielding how far it is now and then; return its result."""
     reached: list[tuple[int, int]] = []
+    left = Flag()
+
+    def report(done: int, total: int) -> None:
+        if left.is_set():
+            raise KeyboardInterrupt  # in the thread, too: whoever waited has gone
+        reached.append((done, total))
+
     with ThreadPoolExecutor(max_workers=1) as pool:
-        future = pool.submit(work, lambda done, total: reached.append((done, total)))
-        while not wait([future], timeout=_TOLD_EVERY_S).done:
-            if reached:
-                yield {"log": f"Rebuilding the index: {reached[-1][0]:,} of {reached[-1][1]:,} passages"}
+        try:
+            future = pool.submit(work, report)
+            while not wait([future], timeout=_TOLD_EVERY_S).done:
+                if reached:
+                    yield {"log": f"Rebuilding the index: {reached[-1][0]:,} of {reached[-1][1]:,} passages"}
+        finally:
+            left.set()
     return future.result()
 
 
 def _progress_json(progress: FileProgress) -> dict[str, Any]:
     if progress.state == "failed":
         return {"source": progress.source, "error": progress.error}
-    if progress.state in ("unchanged", "vanished"):
+    if progress.state == "unchanged":
         same = {"same_as": progress.same_as} if progress.same_as else {}
-        return {"id": progress.post_id, "title": progress.title, "source": progress.source, **same}
+        return {"id": progress.post_id, "source": progress.source, **same}
     return {"id": progress.post_id, "title": progress.title, "source": progress.source, "passages": progress.passages}
 
 

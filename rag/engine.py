@@ -253,11 +253,17 @@ class Engine:
         yield from self._sources.retry([place for place in places if place not in uploads], stop)
 
     def _into_inbox(self, path: Path, name: str) -> Path:
+        """Move an upload to where a restart finds it; one that cannot be moved is read, or missed, where it is."""
         if self._inbox is None:
             return path
-        folder = self._inbox / uuid.uuid4().hex
-        folder.mkdir(parents=True)
-        return Path(shutil.move(path, folder / Path(name).name))
+        kept = self._inbox / uuid.uuid4().hex / Path(name).name
+        try:
+            kept.parent.mkdir(parents=True)
+            shutil.move(path, kept)
+        except OSError:
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            return path
+        return kept
 
     def _take_uploads(self, files: Sequence[tuple[Path, str]], stop: Event) -> Iterator[FileProgress]:
         claimed: set[str] = set()
@@ -272,7 +278,9 @@ class Engine:
     def _upload_opener(self, path: Path, name: str, shown: str, claimed: set[str]) -> Callable[[], Opened]:
         def open_() -> Opened:
             outcomes = self._readers.read(Document(f"upload:{name}", name, path=str(path)))
-            return Opened(Item(shown, "done"), (self._told_apart(outcome, name, claimed) for outcome in outcomes))
+            return Opened(
+                Item(shown, "done"), (self._told_apart(outcome, name, shown, claimed) for outcome in outcomes)
+            )
 
         return open_
 
@@ -286,16 +294,17 @@ class Engine:
         return ended
 
     def _throw_away(self, paths: Iterable[Path]) -> None:
-        for path in paths if self._inbox is not None else ():
-            shutil.rmtree(path.parent, ignore_errors=True)
+        for path in paths:
+            if self._inbox is not None and path.parent.parent == self._inbox:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
-    def _told_apart(self, outcome: Post | Refused, name: str, claimed: set[str]) -> Post | Refused:
+    def _told_apart(self, outcome: Post | Refused, name: str, shown: str, claimed: set[str]) -> Post | Refused:
         """Tell two posts in files of one name ("index.md") apart by their titles, then by their text.
 
         `claimed` holds the sources of the files dropped together with it.
         """
         if isinstance(outcome, Refused):
-            return outcome
+            return replace(outcome, source=shown) if outcome.source == f"upload:{name}" else outcome
         known = self._library.find(outcome)
         other = known is not None and not known[1] and self._library.post(known[0]).title != outcome.title
         if outcome.source == f"upload:{name}" and (other or outcome.source in claimed):

@@ -19,7 +19,7 @@ import numpy as np
 from rag.errors import FootnoteError
 from rag.indexing import Indexing
 from rag.ports import Vectors
-from rag.records import FileProgress, FileState, Item, Passage, Post, Refused
+from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
 from rag.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 
 SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
@@ -85,7 +85,7 @@ class Intake:
         """Bring in files and pages, yielding what becomes of each; one that fails stops none of the others.
 
         Setting `stop` ends it soon; what is done stays done. Without `dedupe` the same text may come twice. Posts whose
-        sources are in `away` are passed over.
+        sources' ids are in `away` are passed over.
         """
         for task in tasks:
             yield FileProgress(task.place, "waiting")
@@ -107,21 +107,19 @@ class Intake:
 
     def rows(self, place: str, state: FileState) -> Iterator[FileProgress]:
         """Yield a row for each post that a file or a page has given."""
-        posts = self._library.reached([place]).get(place, [])
-        if len(posts) == 1:
-            yield FileProgress(place, state, *posts[0])
-            return
-        yield FileProgress(place, "opened")
-        for post_id, title in posts:
-            yield FileProgress(f"{place}#{post_id}", state, post_id, title)
+        ways = self._library.reached([place]).get(place, [])
+        if [way.source for way in ways] != [place]:
+            yield FileProgress(place, "opened")
+        for way in ways:
+            yield FileProgress(way.source, state, way.post_id, way.title)
 
-    def leave(self, places: Iterable[str]) -> list[str]:
-        """Remove the posts that could be reached by these files and addresses alone; return their ids."""
+    def leave(self, sources: Iterable[str]) -> list[str]:
+        """Remove the posts to which nothing but these sources leads; return their ids."""
         removed: list[str] = []
         with self._indexing.changing:
-            for place in places:
-                posts, gone = self._library.leave(place)
-                removed += posts
+            for source in sources:
+                post_id, gone = self._library.leave(source)
+                removed += [post_id] if post_id else []
                 self._indexing.drop(gone)
             self._indexing.scrub()
         return removed
@@ -154,33 +152,46 @@ class Intake:
             yield from self.rows(task.place, opened.instead)
             yield _Ended(task, opened.item)
             return
-        told, opened_up, failed = False, False, False
+        seen: set[str] = set()
+        refused = False
         for outcome in opened.outcomes:
             if stop.is_set():
+                yield FileProgress(task.place, "stopped")
                 return  # not noted as done: what is missing comes another time
-            if outcome.source != task.place and not opened_up:
-                opened_up = True
+            if outcome.source != task.place and not seen:
                 yield FileProgress(task.place, "opened")
-            if outcome.source not in away:
-                step = self._prepared(outcome, task.place, dedupe)
-                failed = failed or (isinstance(step, FileProgress) and step.state == "failed")
-                yield step
-                if isinstance(step, _Ready):
-                    yield FileProgress(outcome.source, "indexing", title=step.post.title)
-            told = True
-        if not told:
+            seen.add(outcome.source)
+            if id_of(outcome.source) not in away:
+                refused = refused or isinstance(outcome, Refused)
+                yield from self._prepared(outcome, task.place, dedupe)
+        if not seen:
             yield FileProgress(task.place, "failed", error=f"{task.place}: {NO_POST}")
-        yield _Ended(task, opened.item if told and not (failed and not opened_up) else Item(task.place, "failed"))
+        elif not refused:
+            yield from self._no_longer(task, seen)
+        well = seen and not (refused and len(seen) == 1)
+        yield _Ended(task, opened.item if well else Item(task.place, "failed"))
 
-    def _prepared(self, outcome: Post | Refused, place: str, dedupe: bool) -> FileProgress | _Ready:
+    def _no_longer(self, task: Task, seen: set[str]) -> Iterator[FileProgress]:
+        """Yield a row for each post that a file once gave and no longer holds."""
+        for way in self._library.reached([task.place]).get(task.place, []):
+            if way.source not in seen:
+                yield FileProgress(way.source, "vanished", way.post_id, way.title)
+
+    def _prepared(self, outcome: Post | Refused, place: str, dedupe: bool) -> Iterator[FileProgress | _Ready]:
+        """Yield a post ready for its vectors, or what has become of it already."""
         if isinstance(outcome, Refused):
-            return FileProgress(outcome.source, "failed", error=outcome.reason)
+            yield FileProgress(outcome.source, "failed", error=outcome.reason)
+            return
         try:
             known_by = sketch(outcome.text) if dedupe else []
             known = self._known(outcome, place, known_by) if dedupe else None
-            return known or _Ready(outcome, place, self._indexing.split(outcome), known_by)
+            if known:
+                yield known
+                return
+            yield _Ready(outcome, place, self._indexing.split(outcome), known_by)
+            yield FileProgress(outcome.source, "indexing", title=outcome.title)
         except FootnoteError as error:
-            return FileProgress(outcome.source, "failed", title=outcome.title, error=str(error))
+            yield FileProgress(outcome.source, "failed", title=outcome.title, error=str(error))
 
     def _known(self, post: Post, place: str, known_by: Sequence[int]) -> FileProgress | None:
         """Say which post is here already with these words, under this source or another; None if it must be kept."""

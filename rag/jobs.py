@@ -28,8 +28,8 @@ class Job:
         """Name a piece of work; it starts when its turn comes."""
         self.title = title
         self.rows: dict[str, FileProgress] = {}
-        self.error = ""
-        """Why the whole has failed, for people; empty when it has not."""
+        self.failure: FootnoteError | None = None
+        """Why the whole has failed, None when it has not."""
         self.stop = Event()
         self.ended = False
         self._work = work
@@ -47,6 +47,16 @@ class Job:
     def failed(self) -> list[str]:
         """The rows that failed."""
         return [row.source for row in list(self.rows.values()) if row.state == "failed"]
+
+    @property
+    def vanished(self) -> list[str]:
+        """The ids of the posts that their sources no longer have."""
+        return [row.post_id for row in list(self.rows.values()) if row.state == "vanished"]
+
+    @property
+    def steps(self) -> int:
+        """How many steps there were; a number that grows with every change."""
+        return len(self._events)
 
     @property
     def seconds(self) -> float:
@@ -70,8 +80,8 @@ class Job:
         while steps := self._since(seen):
             yield from steps
             seen += len(steps)
-        if self.error:
-            raise FootnoteError(self.error)
+        if self.failure:
+            raise self.failure
 
     def _since(self, seen: int) -> list[FileProgress]:
         """Return the steps after the first `seen`, waiting for one; none when the job has ended."""
@@ -86,10 +96,10 @@ class Job:
             for step in self._work(self.stop):
                 self._note(step)
         except FootnoteError as error:
-            self.error = str(error)
+            self.failure = error
         except Exception as error:  # the last stop before the page
             traceback.print_exception(error)
-            self.error = SURPRISE
+            self.failure = FootnoteError(SURPRISE)
         with self._news:
             self._finished = time.monotonic()
             self.ended = True

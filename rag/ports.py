@@ -24,6 +24,7 @@ from rag.records import (
     Source,
     SourceKind,
     StoredPost,
+    Way,
 )
 
 Vectors = NDArray[np.float32]
@@ -177,17 +178,17 @@ class Library(Protocol):
         """Forget that a post can be reached by this source."""
         ...
 
-    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-        """Return (post id, title) of each post that these files and addresses gave; those without one are left out."""
+    def reached(self, places: Iterable[str]) -> dict[str, list[Way]]:
+        """Return the ways to posts that go through these files and addresses; those without one are left out."""
         ...
 
-    def leave(self, place: str) -> tuple[list[str], list[int]]:
-        """Let go of a place that is gone; return (ids of the posts that could be reached by it alone, now removed, ids
-        of their passages)."""
+    def leave(self, source: str) -> tuple[str | None, list[int]]:
+        """Let go of a source that is gone; return (id of the post if nothing else led to it and it is now removed, ids
+        of its passages)."""
         ...
 
     def put_away(self) -> set[str]:
-        """Return the sources of the posts that the person removed and has not added again since."""
+        """Return the ids (see id_of) of the sources whose posts the person removed and has not added again since."""
         ...
 
     def remove(self, post_id: str) -> list[int]:

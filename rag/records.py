@@ -11,6 +11,11 @@ from typing import Any, Literal
 SearchMode = Literal["hybrid", "dense", "lexical"]
 
 
+def id_of(source: str) -> str:
+    """Return the id that is made of a source: 12 hex digits that do not tell it."""
+    return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class Post:
     """One blog post: readable text (Markdown) and what is known about it.
@@ -32,7 +37,7 @@ class Post:
     @property
     def id(self) -> str:
         """Return the id a post from this source gets when it is first added: 12 hex digits."""
-        return hashlib.sha256(self.source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return id_of(self.source)
 
     @property
     def content_hash(self) -> str:
@@ -267,6 +272,15 @@ class FileProgress:
     passages: int = 0
     error: str = ""
     same_as: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to a post: the source under which a file or an address gives it. A post with copies has several."""
+
+    source: str
+    post_id: str
+    title: str
 
 
 SourceKind = Literal["file", "folder", "page", "feed", "site"]

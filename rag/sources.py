@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from threading import Event
+from typing import Literal
 
 from rag.addresses import canonical
 from rag.errors import BadFile, FootnoteError, Gone, NotFound
@@ -20,13 +22,15 @@ from rag.fetch import Fetcher, document
 from rag.intake import Intake, Opened, Task
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
-from rag.records import Document, Entry, FileProgress, Item, Post, Source, SourceKind
+from rag.records import Document, Entry, FileProgress, Item, Post, Source, SourceKind, id_of
 from rag.sites import Finding, discover, listing
 
 EDITION = "1"
 """Part of every item's mark: raise it when reading has become so much better that all should be read anew."""
 _CHUNK = 1 << 20
 
+Opener = Callable[[Item | None], Opened]
+"""How to open an item, given how it was when it was last read."""
 Chosen = tuple[SourceKind, str]
 """(kind, location) of a source that the person chose."""
 
@@ -37,10 +41,19 @@ class _Plan:
 
     tasks: list[Task] = field(default_factory=list)
     told: list[FileProgress] = field(default_factory=list)
-    vanished: list[str] = field(default_factory=list)
-    """Places that their sources no longer have."""
+    prune: bool = False
+    """Whether what has vanished is to be removed."""
     listed: list[str] = field(default_factory=list)
     """Ids of the sources whose list was read."""
+
+
+def described(finding: Finding) -> str:
+    """Say what was found, for a person who is to choose."""
+    what = {"page": "This page alone", "feed": "The feed", "site": "The whole site"}[finding.kind]
+    count = "" if finding.count is None or finding.kind == "page" else f", {finding.count:,} posts"
+    samples = "; ".join(finding.samples[:3])
+    title = f" “{finding.title}”" if finding.title else ""
+    return f"{what}{title}{count}: {finding.location}" + (f" ({samples} …)" if samples else "")
 
 
 def is_address(text: str) -> bool:
@@ -87,7 +100,7 @@ class Sources:
     def sync(self, source_id: str | None, stop: Event, *, dry_run: bool, prune: bool) -> Iterator[FileProgress]:
         """Bring one source, or all, in step: new and changed items are read, vanished ones told of, and with `prune`
         removed. `dry_run` only tells what would be done. Raise NotFound."""
-        plan = _Plan()
+        plan = _Plan(prune=prune and not dry_run)
         for source in self._chosen(source_id):
             if stop.is_set():
                 break
@@ -98,7 +111,7 @@ class Sources:
         if dry_run:
             yield from self._foretell(plan, stop)
             return
-        yield from self._carry_out(plan, stop, away=frozenset(self._library.put_away()), prune=prune)
+        yield from self._carry_out(plan, stop, away=frozenset(self._library.put_away()))
 
     def retry(self, places: Iterable[str], stop: Event) -> Iterator[FileProgress]:
         """Read again the items at these places that failed."""
@@ -126,7 +139,8 @@ class Sources:
         self._catalogue.forget(source_id)
         if not with_posts:
             return []
-        return self._intake.leave(place for place in places if self._catalogue.owner(place) is None)
+        ways = self._library.reached(place for place in places if self._catalogue.owner(place) is None)
+        return self._intake.leave(way.source for found in ways.values() for way in found)
 
     def _chosen(self, source_id: str | None) -> list[Source]:
         sources = self._catalogue.sources()
@@ -139,8 +153,8 @@ class Sources:
         if isinstance(wanted, str) and not is_address(wanted):
             self._plan_path(plan, wanted, stop)
             return
-        kind, location = ("page", wanted) if isinstance(wanted, str) else wanted
-        source = self._catalogue.remember(kind, canonical(location))
+        page: Chosen = ("page", wanted) if isinstance(wanted, str) else wanted
+        source = self._catalogue.remember(page[0], canonical(page[1]))
         self._plan_source(plan, source, stop, again=True)
 
     def _plan_path(self, plan: _Plan, given: str, stop: Event) -> None:
@@ -155,6 +169,8 @@ class Sources:
             return
         place = printable(real)
         source = self._folder_of(place) or self._catalogue.remember("file", place)
+        if source.kind == "file":
+            plan.listed.append(source.id)
         item = self._catalogue.items(source.id).get(place)
         self._plan_items(plan, source, [(place, self._file_opener(files[0], place))], {place: item} if item else {})
 
@@ -177,7 +193,7 @@ class Sources:
         openers, complete = self._listed(plan, source, stop)
         waiting = {place for place, item in items.items() if item.state == "waiting"}
         away = set() if again else self._library.put_away()
-        wanted = [(place, open_) for place, open_ in openers.items() if place not in away]
+        wanted = [(place, open_) for place, open_ in openers.items() if id_of(place) not in away]
         if only is not None:
             wanted = [(place, open_) for place, open_ in wanted if place in only]
         elif waiting and source.kind in (
@@ -191,13 +207,16 @@ class Sources:
         if only is None:
             plan.listed.append(source.id)
             if complete:
-                self._plan_vanished(plan, source, set(items) - set(openers), dry_run)
+                gone = set(items) - set(openers)
+                if source.kind == "site":
+                    gone.discard(source.location)  # the note of the list itself
+                self._plan_vanished(plan, source, gone, dry_run)
 
     def _plan_items(
         self,
         plan: _Plan,
         source: Source,
-        wanted: Sequence[tuple[str, Callable[[Item | None], Opened]]],
+        wanted: Sequence[tuple[str, Opener]],
         items: Mapping[str, Item],
         keep: bool = True,
     ) -> None:
@@ -209,7 +228,7 @@ class Sources:
         for place, open_ in wanted:
             plan.tasks.append(self._task(source, place, open_, items.get(place)))
 
-    def _task(self, source: Source, place: str, open_: Callable[[Item | None], Opened], known: Item | None) -> Task:
+    def _task(self, source: Source, place: str, open_: Opener, known: Item | None) -> Task:
         def ended(item: Item) -> None:
             kept = replace(known, state=item.state) if known and item.state == "failed" and known.mark else item
             self._catalogue.keep(source.id, [kept])
@@ -220,29 +239,27 @@ class Sources:
     def _plan_vanished(self, plan: _Plan, source: Source, places: set[str], dry_run: bool) -> None:
         reached = self._library.reached(places)
         for place in sorted(reached):
-            plan.vanished.append(place)
             plan.told += self._intake.rows(place, "vanished")
         if not dry_run:
             self._catalogue.drop(source.id, sorted(places - set(reached)))
 
     def _carry_out(
-        self, plan: _Plan, stop: Event, *, away: frozenset[str], prune: bool = False, checked: bool = True
+        self, plan: _Plan, stop: Event, *, away: frozenset[str], checked: bool = True
     ) -> Iterator[FileProgress]:
-        yield from plan.told
-        yield from self._intake.take(plan.tasks, stop, away=away)
+        vanished: list[str] = []
+        for row in chain(plan.told, self._intake.take(plan.tasks, stop, away=away)):
+            vanished += [row.source] * (row.state == "vanished")
+            yield row
         if stop.is_set():
             self._let_wait_no_longer(plan)
             return
-        if prune:
-            self._prune(plan.vanished)
+        if plan.prune:
+            self._intake.leave(vanished)
+            for source in self._catalogue.sources():
+                self._catalogue.drop(source.id, vanished)
         moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
         for source_id in plan.listed if checked else ():
             self._catalogue.checked(source_id, moment)
-
-    def _prune(self, places: Sequence[str]) -> None:
-        self._intake.leave(places)
-        for source in self._catalogue.sources():
-            self._catalogue.drop(source.id, places)
 
     def _let_wait_no_longer(self, plan: _Plan) -> None:
         """Cancelled: what was not read is not read at the next start either, but at the next sync."""
@@ -268,41 +285,56 @@ class Sources:
             else:
                 yield FileProgress(task.place, "added")
 
-    def _listed(
-        self, plan: _Plan, source: Source, stop: Event
-    ) -> tuple[dict[str, Callable[[Item | None], Opened]], bool]:
+    def _listed(self, plan: _Plan, source: Source, stop: Event) -> tuple[dict[str, Opener], bool]:
         """Return (how to open each item by its place, whether the list is complete)."""
         if source.kind in ("folder", "file"):
-            return self._listed_files(source), True
-        if source.kind == "page":
-            entries, complete = (Entry(source.location),), False
-        else:
-            found = listing(source.kind, source.location, self._fetcher, self._readers)
-            entries, complete = found.entries, found.complete
+            return self._listed_files(source, anew=plan.prune), True
+        if source.kind != "feed" and source.kind != "site":
+            return {source.location: self._entry_opener(Entry(source.location), stop)}, False
+        entries, complete = self._listed_entries(source, source.kind, stop)
         return {
-            entry.address: self._entry_opener(plan, entry, stop)
+            entry.address: self._entry_opener(entry, stop)
             for entry in entries
             if self._catalogue.owner(entry.address) in (None, source.id)
         }, complete
 
-    def _listed_files(self, source: Source) -> dict[str, Callable[[Item | None], Opened]]:
+    def _listed_entries(
+        self, source: Source, kind: Literal["feed", "site"], stop: Event
+    ) -> tuple[tuple[Entry, ...], bool]:
+        """Return (the posts that a feed or a site lists now, whether all are among them)."""
+        items = self._catalogue.items(source.id)
+        known = items.get(source.location, Item(source.location))
+        if kind == "site" or any(item.state != "done" for item in items.values()):
+            known = Item(source.location)  # what is missing can be opened only from the list itself
+        found = listing(
+            kind, source.location, self._fetcher, self._readers, etag=known.etag, modified=known.modified, stop=stop
+        )
+        if found.unchanged:  # nothing to ask of any of its posts either
+            return (), False
+        self._catalogue.keep(source.id, [Item(source.location, "done", "", found.etag, found.modified)])
+        return found.entries, found.complete
+
+    def _listed_files(self, source: Source, *, anew: bool) -> dict[str, Opener]:
         path = Path(source.location)
         if source.kind == "file" and not path.exists() and path.parent.is_dir():
             return {}  # the file is gone; without its folder it is perhaps a disk that is not there today
         files = find_files(path)
         places = {printable(os.path.realpath(file)): file for file in files}
-        return {place: self._file_opener(file, place) for place, file in places.items()}
+        return {place: self._file_opener(file, place, anew=anew) for place, file in places.items()}
 
-    def _file_opener(self, path: Path, place: str) -> Callable[[Item | None], Opened]:
+    def _file_opener(self, path: Path, place: str, *, anew: bool = False) -> Opener:
+        """Return how to open a file; `anew`: one with several posts is read in any case, to see which it has lost."""
+
         def open_(known: Item | None) -> Opened:
             item = Item(place, "done", f"{EDITION} {_hash(path)}")
-            if known and known.mark == item.mark and self._library.reached([place]):
+            ways = self._library.reached([place]).get(place, [])
+            if known and known.mark == item.mark and ways and not (anew and len(ways) > 1):
                 return Opened(item, instead="unchanged")
             return Opened(item, self._readers.read(Document(place, printable(path.name), path=str(path))))
 
         return open_
 
-    def _entry_opener(self, plan: _Plan, entry: Entry, stop: Event) -> Callable[[Item | None], Opened]:
+    def _entry_opener(self, entry: Entry, stop: Event) -> Opener:
         def open_(known: Item | None) -> Opened:
             if known and not self._library.reached([entry.address]):
                 known = None  # it gave no post, or that was removed: an unchanged page must be read all the same
@@ -313,7 +345,6 @@ class Sources:
             except Gone:
                 if not known:
                     raise
-                plan.vanished.append(entry.address)
                 return Opened(known, instead="vanished")
 
         return open_

@@ -41,11 +41,6 @@ class SqliteCatalogue:
         with self._library.transaction() as db:
             if not db.execute("SELECT 1 FROM sources WHERE id = ?", (source_id,)).fetchone():
                 raise NotFound(f"There is no source with the id {source_id[:80]!r}. List the sources to see their ids.")
-            mine = "SELECT place FROM items WHERE source_id = ?"
-            others = "SELECT place FROM items WHERE source_id != ?"
-            db.execute(
-                f"DELETE FROM put_away WHERE place IN ({mine}) AND place NOT IN ({others})", (source_id, source_id)
-            )
             db.execute("DELETE FROM sources WHERE id = ?", (source_id,))
 
     def checked(self, source_id: str, moment: str) -> None:

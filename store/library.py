@@ -19,7 +19,7 @@ import numpy as np
 
 from rag.errors import NotFound, StoreError
 from rag.ports import Vectors
-from rag.records import Check, Label, Passage, Post, StoredPost
+from rag.records import Check, Label, Passage, Post, StoredPost, Way, id_of
 
 _FIRST_SCHEMA = """
 CREATE TABLE posts (
@@ -74,7 +74,7 @@ CREATE TABLE origins (
 CREATE INDEX origins_by_post ON origins (post_id);
 CREATE INDEX origins_by_place ON origins (place);
 INSERT INTO origins SELECT source, source, id FROM posts;
-CREATE TABLE put_away (source TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE put_away (source_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE sketches (
     hash INTEGER NOT NULL,
     post_id TEXT NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
@@ -149,7 +149,7 @@ class SqliteLibrary:
                 values,
             )
             db.execute("INSERT OR REPLACE INTO origins VALUES (?, ?, ?)", (post.source, place or post.source, post_id))
-            db.execute("DELETE FROM put_away WHERE source = ?", (post.source,))
+            db.execute("DELETE FROM put_away WHERE source_id = ?", (id_of(post.source),))
             db.execute("DELETE FROM sketches WHERE post_id = ?", (post_id,))
             db.executemany("INSERT OR IGNORE INTO sketches VALUES (?, ?)", [(hash_, post_id) for hash_ in sketch])
             stored = [_insert_passage(db, passage, post_id) for passage in passages]
@@ -183,56 +183,57 @@ class SqliteLibrary:
         """Note that a post can be reached by another source, too."""
         with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO origins VALUES (?, ?, ?)", (source, place, post_id))
-            db.execute("DELETE FROM put_away WHERE source = ?", (source,))
+            db.execute("DELETE FROM put_away WHERE source_id = ?", (id_of(source),))
 
     def unlink(self, source: str) -> None:
         """Forget that a post can be reached by this source."""
         with self.transaction() as db:
             db.execute("DELETE FROM origins WHERE source = ?", (source,))
 
-    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-        """Return (post id, title) of each post that these files and addresses gave; those without one are left out."""
+    def reached(self, places: Iterable[str]) -> dict[str, list[Way]]:
+        """Return the ways to posts that go through these files and addresses; those without one are left out."""
         query = (
-            "SELECT DISTINCT place, post_id, title FROM origins JOIN posts ON posts.id = post_id "
+            "SELECT place, origins.source, post_id, title FROM origins JOIN posts ON posts.id = post_id "
             "WHERE place IN (SELECT value FROM json_each(?)) ORDER BY origins.source"
         )
-        found: dict[str, list[tuple[str, str]]] = {}
+        found: dict[str, list[Way]] = {}
         with self.reading() as db:
-            for place, post_id, title in db.execute(query, (json.dumps(list(places)),)):
-                found.setdefault(place, []).append((post_id, title))
+            for place, *way in db.execute(query, (json.dumps(list(places)),)):
+                found.setdefault(place, []).append(Way(*way))
         return found
 
-    def leave(self, place: str) -> tuple[list[str], list[int]]:
-        """Let go of a place that is gone; return (ids of the posts that could be reached by it alone, now removed, ids
-        of their passages)."""
-        removed, gone = [], []
+    def leave(self, source: str) -> tuple[str | None, list[int]]:
+        """Let go of a source that is gone; return (id of the post if nothing else led to it and it is now removed, ids
+        of its passages)."""
         with self.transaction() as db:
-            sources = db.execute("SELECT source, post_id FROM origins WHERE place = ?", (place,)).fetchall()
-            db.execute("DELETE FROM origins WHERE place = ?", (place,))
-            for source, post_id in sources:
-                other = db.execute("SELECT source FROM origins WHERE post_id = ?", (post_id,)).fetchone()
-                if other:  # its copy takes its place; the text stays until that is read again
-                    db.execute("UPDATE posts SET source = ? WHERE id = ? AND source = ?", (other[0], post_id, source))
-                elif post_id not in removed:
-                    gone += _delete_passages(db, post_id)
-                    db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
-                    removed.append(post_id)
-        return removed, gone
+            row = db.execute("SELECT post_id FROM origins WHERE source = ?", (source,)).fetchone()
+            db.execute("DELETE FROM origins WHERE source = ?", (source,))
+            if not row:
+                return None, []
+            other = db.execute("SELECT source FROM origins WHERE post_id = ? ORDER BY source", row).fetchone()
+            if other:  # its copy takes its place; the text stays until that is read again
+                db.execute("UPDATE posts SET source = ? WHERE id = ? AND source = ?", (*other, *row, source))
+                return None, []
+            gone = _delete_passages(db, row[0])
+            db.execute("DELETE FROM posts WHERE id = ?", row)
+        return row[0], gone
 
     def put_away(self) -> set[str]:
-        """Return the sources of the posts that the person removed and has not added again since."""
+        """Return the ids (see id_of) of the sources whose posts the person removed and has not added again since."""
         with self.reading() as db:
-            return {row[0] for row in db.execute("SELECT source FROM put_away")}
+            return {row[0] for row in db.execute("SELECT source_id FROM put_away")}
 
     def remove(self, post_id: str) -> list[int]:
         """Remove a post; return the ids of the passages that went. Raise NotFound."""
         with self.transaction() as db:
             self._require(db, post_id)
-            db.execute(
-                "INSERT OR REPLACE INTO put_away SELECT source, place FROM origins WHERE post_id = ?", (post_id,)
-            )
+            ways = db.execute("SELECT source, place FROM origins WHERE post_id = ?", (post_id,)).fetchall()
+            # by their ids: what is removed is not to be named on the disk any more
+            db.executemany("INSERT OR IGNORE INTO put_away VALUES (?)", [(id_of(source),) for source, _ in ways])
             gone = _delete_passages(db, post_id)
             db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
+            alone = "DELETE FROM items WHERE place = ? AND place NOT IN (SELECT place FROM origins)"
+            db.executemany(alone, [(place,) for _, place in ways])
         return gone
 
     def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:

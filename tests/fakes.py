@@ -32,6 +32,8 @@ from rag.records import (
     Source,
     SourceKind,
     StoredPost,
+    Way,
+    id_of,
 )
 
 
@@ -164,7 +166,7 @@ class FakeLibrary:
                 post_id = replace(post, source=post_id).id if post_id else post.id
             self._posts[post_id] = post
             self._origins[post.source] = (place or post.source, post_id)
-            self._put_away.discard(post.source)
+            self._put_away.discard(id_of(post.source))
             self._sketches[post_id] = list(sketch)
             gone = self._drop(post_id)
             stored = [self._insert(passage, post_id) for passage in passages]
@@ -172,6 +174,10 @@ class FakeLibrary:
             return stored, gone
 
     def find(self, post: Post) -> tuple[str, bool] | None:
+        with self._lock:
+            return self._find(post)
+
+    def _find(self, post: Post) -> tuple[str, bool] | None:
         if post.source in self._origins:
             id_ = self._origins[post.source][1]
             return id_, self._posts[id_] == post
@@ -179,41 +185,39 @@ class FakeLibrary:
         return next(((id_, True) for id_ in same), None)
 
     def similar(self, sketch: Sequence[int], limit: int) -> list[tuple[str, list[int]]]:
-        shared = {id_: len(set(sketch) & set(own)) for id_, own in self._sketches.items() if set(sketch) & set(own)}
+        with self._lock:
+            shared = {id_: len(set(sketch) & set(own)) for id_, own in self._sketches.items() if set(sketch) & set(own)}
         return [(id_, self._sketches[id_]) for id_ in sorted(shared, key=lambda id_: (-shared[id_], id_))[:limit]]
 
     def link(self, source: str, place: str, post_id: str) -> None:
         self._origins[source] = (place, post_id)
-        self._put_away.discard(source)
+        self._put_away.discard(id_of(source))
 
     def unlink(self, source: str) -> None:
         self._origins.pop(source, None)
 
-    def reached(self, places: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
-        found: dict[str, list[tuple[str, str]]] = {}
+    def reached(self, places: Iterable[str]) -> dict[str, list[Way]]:
+        found: dict[str, list[Way]] = {}
         wanted = set(places)
-        for _, (place, id_) in sorted(self._origins.items()):
-            row = (id_, self._posts[id_].title)
-            if place in wanted and row not in found.get(place, []):
-                found.setdefault(place, []).append(row)
+        for source, (place, id_) in sorted(self._origins.items()):
+            if place in wanted:
+                found.setdefault(place, []).append(Way(source, id_, self._posts[id_].title))
         return found
 
-    def leave(self, place: str) -> tuple[list[str], list[int]]:
+    def leave(self, source: str) -> tuple[str | None, list[int]]:
         with self._lock:
-            removed: list[str] = []
-            gone: list[int] = []
-            for source in [source for source, origin in self._origins.items() if origin[0] == place]:
-                id_ = self._origins.pop(source)[1]
-                others = sorted(source for source, origin in self._origins.items() if origin == (origin[0], id_))
-                others = [source for source in others if self._origins[source][0] != place]
-                if others and self._posts[id_].source == source:
+            if source not in self._origins:
+                return None, []
+            _, id_ = self._origins.pop(source)
+            others = sorted(other for other, origin in self._origins.items() if origin[1] == id_)
+            if others:
+                if self._posts[id_].source == source:
                     self._posts[id_] = replace(self._posts[id_], source=others[0])
-                elif not others and id_ in self._posts:
-                    gone += self._drop(id_)
-                    del self._posts[id_]
-                    self._sketches.pop(id_, None)
-                    removed.append(id_)
-            return removed, gone
+                return None, []
+            gone = self._drop(id_)
+            del self._posts[id_]
+            self._sketches.pop(id_, None)
+            return id_, gone
 
     def put_away(self) -> set[str]:
         return set(self._put_away)
@@ -223,7 +227,7 @@ class FakeLibrary:
             self.post(post_id)
             gone = self._drop(post_id)
             mine = {source for source, origin in self._origins.items() if origin[1] == post_id}
-            self._put_away |= mine
+            self._put_away |= set(map(id_of, mine))
             self._origins = {source: origin for source, origin in self._origins.items() if source not in mine}
             self._sketches.pop(post_id, None)
             del self._posts[post_id]
@@ -323,7 +327,7 @@ class FakeCatalogue:
     """The sources in dictionaries; counts posts by what the library says of their places."""
 
     def __init__(self, library: FakeLibrary) -> None:
-        self._library = library
+        self.library = library
         self._sources: dict[str, Source] = {}
         self._items: dict[str, dict[str, Item]] = {}
         self._facts: dict[str, str] = {}
@@ -370,8 +374,8 @@ class FakeCatalogue:
         self._facts[name] = value
 
     def _counted(self, source: Source) -> Source:
-        reached = self._library.reached(self._items[source.id])
-        return replace(source, posts=len({id_ for posts in reached.values() for id_, _ in posts}))
+        reached = self.library.reached(self._items[source.id])
+        return replace(source, posts=len({way.post_id for ways in reached.values() for way in ways}))
 
 
 class DirectReaders:

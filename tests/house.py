@@ -8,7 +8,7 @@ from typing import Any
 
 from rag.engine import Engine
 from rag.fetch import Fetcher
-from rag.records import FileProgress
+from rag.records import ENDED, FileProgress
 from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
@@ -27,7 +27,7 @@ class House:
         self.readers = DirectReaders()
         self._real = real_stores
         self.library: Any = None if real_stores else FakeLibrary()
-        self.catalogue: Any = None if real_stores else FakeCatalogue(self.library)
+        self.catalogue: Any = None
         self.index: Any = None if real_stores else FakeIndex()
         self.restart()
 
@@ -38,6 +38,8 @@ class House:
             self.library = SqliteLibrary(self.home / "library.sqlite3")
             self.catalogue = SqliteCatalogue(self.library)
             self.index = ChromaIndex(self.home / "index")
+        elif self.catalogue is None or self.catalogue.library is not self.library:
+            self.catalogue = FakeCatalogue(self.library)
         self.engine = Engine(
             self.library,
             self.catalogue,
@@ -74,4 +76,4 @@ class House:
 
 def outcomes(progress: Iterable[FileProgress]) -> list[FileProgress]:
     """Return the last word on each file, in the order in which they were spoken."""
-    return [step for step in progress if step.state in ("added", "updated", "unchanged", "failed")]
+    return [step for step in progress if step.state in ENDED]

@@ -10,7 +10,7 @@ from rag.passages import split
 from rag.readers import read_bytes
 from rag.records import Post
 from rag.sentences import sentence_spans
-from tests.house import House
+from tests.house import House, outcomes
 
 
 def read(content: str, name: str = "post.md") -> Post:
@@ -89,6 +89,6 @@ def test_files_of_one_name_dropped_together_are_all_kept(house: House, tmp_path:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "index.md").write_text(content, encoding="utf-8")
         files.append((tmp_path / folder / "index.md", "index.md"))
-    ended = {p.source: p.state for p in house.engine.add_uploads(files)}
+    ended = {p.source: p.state for p in outcomes(house.engine.add_uploads(files))}
     assert sorted(ended.values()) == ["added", "added", "failed"]
     assert sorted(post.title for post in house.engine.posts()) == ["Oats", "Rye"]

@@ -333,7 +333,11 @@ class TestFrontDoor:
     def test_paths_are_made_absolute_since_another_process_may_read_them(self) -> None:
         parsed = commands.parser().parse_args(["add", "posts/../bread.md", "~/blog"])
         arguments = commands.arguments_of(parsed)
-        assert arguments == {"paths": [str(Path.cwd() / "bread.md"), str(Path.home() / "blog")]}
+        assert arguments["paths"] == [str(Path.cwd() / "bread.md"), str(Path.home() / "blog")]
+
+    def test_an_address_is_no_path(self) -> None:
+        parsed = commands.parser().parse_args(["add", "https://example.com/blog/", "--yes"])
+        assert commands.arguments_of(parsed) == {"paths": ["https://example.com/blog/"], "yes": True}
 
     def test_an_empty_house_has_no_posts(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert app.main(["posts", "--json"]) == 0

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from rag.errors import ModelError, NotFound
-from rag.records import Manifest, Passage, Post, Prompt, Segment
+from rag.records import Item, Label, Manifest, Passage, Post, Prompt, Segment, Way, id_of
+from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
+from tests.fakes import FakeCatalogue, FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
 
 SENTENCES = [
@@ -210,7 +211,14 @@ def vectors_for(passages: list[Passage]) -> np.ndarray:
 class TestLibrary:
     def test_a_post_comes_back_as_it_was_put(self, library: Any) -> None:
         bread = Post(
-            "/blog/bread.md", "Bread “für alle” 🥖", SOURDOUGH, "2024-05-01", "https://example.com/b", ("a", "b")
+            "/blog/bread.md",
+            "Bread “für alle” 🥖",
+            SOURDOUGH,
+            "2024-05-01",
+            "https://example.com/b",
+            ("a", "b"),
+            "Ada Baker",
+            (0, 30),
         )
         stored, gone = put(library, bread)
         assert gone == []
@@ -294,12 +302,83 @@ class TestLibrary:
         [stored], _ = put(library, post("Feed it at eight.", title="Levain"))
         assert [id_ for id_, _ in library.lexical(["levain"], 9)] == [stored.id]
 
-    def test_titles_come_for_the_posts_there_are(self, library: Any) -> None:
-        bread = replace(post(SOURDOUGH), url="https://example.com/bread", date="2024-05-01")
+    def test_labels_come_for_the_posts_there_are(self, library: Any) -> None:
+        bread = replace(post(SOURDOUGH), url="https://example.com/bread", date="2024-05-01", pages=(0, 40))
         put(library, bread)
-        expected = {bread.id: (bread.title, "https://example.com/bread", "2024-05-01")}
-        assert library.titles([bread.id, "000000000000"]) == expected
-        assert library.titles([]) == {}
+        expected = {bread.id: Label(bread.title, "https://example.com/bread", "2024-05-01", (0, 40))}
+        assert library.labels([bread.id, "000000000000"]) == expected
+        assert library.labels([]) == {}
+
+    def test_a_copy_is_another_way_to_the_same_post(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        put(library, bread)
+        page = "https://example.com/bread"
+        library.link(page, page, bread.id)
+        assert library.find(replace(bread, source=page, text=FLATBREAD)) == (bread.id, False)
+        assert library.reached([page, "/blog/bread.md", "/nowhere"]) == {
+            page: [Way(page, bread.id, bread.title)],
+            "/blog/bread.md": [Way("/blog/bread.md", bread.id, bread.title)],
+        }
+        library.unlink(page)
+        assert library.reached([page]) == {}
+        assert library.find(replace(bread, source=page, text=FLATBREAD)) is None
+
+    def test_a_post_stays_while_one_way_to_it_is_left(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        stored, _ = put(library, bread)
+        page = "https://example.com/bread"
+        library.link(page, page, bread.id)
+        assert library.leave("/blog/bread.md") == (None, [])
+        assert library.post(bread.id) == replace(bread, source=page)
+        assert library.leave(page) == (bread.id, [passage.id for passage in stored])
+        assert library.count() == (0, 0)
+        assert library.leave(page) == (None, [])
+
+    def test_a_post_whose_id_a_copy_has_kept_gets_another(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        put(library, bread)
+        library.link("https://example.com/bread", "https://example.com/bread", bread.id)
+        library.leave("/blog/bread.md")
+        [new, *_], _ = put(library, replace(bread, text=FLATBREAD))
+        assert new.post_id != bread.id
+        assert library.post(bread.id).text == SOURDOUGH
+        assert library.post(new.post_id).text == FLATBREAD
+
+    def test_one_place_can_give_several_posts(self, library: Any) -> None:
+        for text in (SOURDOUGH, FLATBREAD):
+            a_post = post(text, source=f"/export.zip#{text[2:6]}")
+            passages = passages_of(a_post)
+            library.put(a_post, passages, vectors_for(passages), MANIFEST.fingerprint, place="/export.zip")
+        ways = library.reached(["/export.zip"])["/export.zip"]
+        assert [(way.source, way.title) for way in ways] == [
+            ("/export.zip#Flat", "Flatbread in twenty minutes"),
+            ("/export.zip#Keep", "Keeping a sourdough starter"),
+        ]
+
+    def test_what_a_person_removes_is_put_away_until_it_is_put_again(self, library: Any) -> None:
+        bread = post(SOURDOUGH, source="/blog/bread.md")
+        put(library, bread)
+        library.link("https://example.com/bread", "https://example.com/bread", bread.id)
+        library.remove(bread.id)
+        assert library.put_away() == {id_of("/blog/bread.md"), id_of("https://example.com/bread")}
+        put(library, bread)
+        assert library.put_away() == {id_of("https://example.com/bread")}
+        library.leave("/blog/bread.md")
+        assert library.put_away() == {id_of("https://example.com/bread")}
+
+    def test_posts_are_found_by_what_their_sketches_share(self, library: Any) -> None:
+        for number, text in enumerate((SOURDOUGH, FLATBREAD, BICYCLE)):
+            a_post, sketch = post(text), list(range(number * 6, number * 6 + 10))
+            passages = passages_of(a_post)
+            library.put(a_post, passages, vectors_for(passages), MANIFEST.fingerprint, sketch=sketch)
+        assert library.similar(range(5, 12), 9) == [
+            (post(FLATBREAD).id, list(range(6, 16))),
+            (post(SOURDOUGH).id, list(range(10))),
+        ]
+        assert library.similar(range(5, 12), 1) == [(post(FLATBREAD).id, list(range(6, 16)))]
+        assert library.similar([], 9) == []
+        library.remove(post(FLATBREAD).id)
+        assert [id_ for id_, _ in library.similar(range(5, 11), 9)] == [post(SOURDOUGH).id]
 
     def test_passages_come_in_the_order_they_are_asked_for(self, library: Any) -> None:
         stored, _ = put(library, post(SOURDOUGH))
@@ -369,6 +448,66 @@ class TestLibrary:
     def test_its_checks_are_well(self, library: Any) -> None:
         put(library, post(SOURDOUGH))
         assert all(check.ok for check in library.checks())
+
+
+@pytest.fixture
+def catalogue(library: Any) -> Any:
+    return FakeCatalogue(library) if isinstance(library, FakeLibrary) else SqliteCatalogue(library)
+
+
+class TestCatalogue:
+    def test_a_source_is_remembered_once(self, catalogue: Any) -> None:
+        blog = catalogue.remember("folder", "/blog")
+        assert catalogue.remember("folder", "/blog") == blog
+        site = catalogue.remember("site", "https://example.com/")
+        assert catalogue.sources() == [blog, site]
+        assert blog.id != site.id
+        assert (site.kind, site.location, site.posts, site.checked) == ("site", "https://example.com/", 0, None)
+        catalogue.checked(site.id, "2024-05-01T08:00:00+00:00")
+        assert catalogue.sources()[1].checked == "2024-05-01T08:00:00+00:00"
+
+    def test_items_come_back_as_they_were_kept(self, catalogue: Any) -> None:
+        blog = catalogue.remember("folder", "/blog")
+        page = Item("/blog/a.md", "done", "1 abc", '"tag"', "Wed, 01 May 2024 08:00:00 GMT")
+        catalogue.keep(blog.id, [page, Item("/blog/b.md")])
+        assert catalogue.items(blog.id) == {"/blog/a.md": page, "/blog/b.md": Item("/blog/b.md")}
+        catalogue.keep(blog.id, [replace(page, state="failed")])
+        assert catalogue.items(blog.id)["/blog/a.md"].state == "failed"
+        catalogue.drop(blog.id, ["/blog/a.md", "/blog/never.md"])
+        assert list(catalogue.items(blog.id)) == ["/blog/b.md"]
+
+    def test_posts_are_counted_by_the_places_that_gave_them(self, catalogue: Any, library: Any) -> None:
+        blog = catalogue.remember("folder", "/blog")
+        catalogue.keep(blog.id, [Item("/blog/bread.md", "done"), Item("/blog/empty.md", "failed")])
+        put(library, post(SOURDOUGH, source="/blog/bread.md"))
+        put(library, post(FLATBREAD, source="/elsewhere.md"))
+        assert [source.posts for source in catalogue.sources()] == [1]
+
+    def test_a_place_belongs_to_the_first_source_that_has_read_it(self, catalogue: Any) -> None:
+        feed, site = (catalogue.remember(kind, f"https://example.com/{kind}") for kind in ("feed", "site"))
+        catalogue.keep(feed.id, [Item("https://example.com/a")])
+        assert catalogue.owner("https://example.com/a") is None
+        for source in (site, feed):
+            catalogue.keep(source.id, [Item("https://example.com/a", "done")])
+        assert catalogue.owner("https://example.com/a") == feed.id
+        catalogue.forget(feed.id)
+        assert catalogue.owner("https://example.com/a") == site.id
+
+    def test_a_source_that_is_forgotten_takes_its_items_along(self, catalogue: Any) -> None:
+        blog = catalogue.remember("folder", "/blog")
+        catalogue.keep(blog.id, [Item("/blog/a.md", "done")])
+        catalogue.forget(blog.id)
+        assert catalogue.sources() == []
+        assert catalogue.items(blog.id) == {}
+        catalogue.keep(blog.id, [Item("/blog/a.md", "done")])  # a job that was still running
+        assert catalogue.items(blog.id) == {}
+        with pytest.raises(NotFound, match="List the sources"):
+            catalogue.forget(blog.id)
+
+    def test_choices_are_noted(self, catalogue: Any) -> None:
+        assert catalogue.fact("schedule") == ""
+        catalogue.note("schedule", "off")
+        assert catalogue.fact("schedule") == "off"
 
 
 @pytest.fixture(params=["fake", "real"])

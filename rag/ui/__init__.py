@@ -31,10 +31,15 @@ def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
         gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
-        gr.on([page.load, posts_tab.select], adding.refresh, outputs=adding.fresh, show_progress="hidden")
+        gr.on(
+            [page.load, posts_tab.select, adding.changed.change],
+            adding.refresh,
+            outputs=adding.fresh,
+            show_progress="hidden",
+        )
         asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
         asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
-            adding.add_samples, outputs=adding.outcome, show_progress="hidden"
+            adding.add_samples, show_progress="hidden"
         )
     return page
 

@@ -58,6 +58,7 @@ def build(engine: Engine) -> AskTab:
     outputs = [answer, sources, hits, fold, submit, stop]
 
     def ask(asked: str, request: gr.Request) -> Iterator[Any]:
+        stops.get(request.session_hash or "", Event()).set()  # a new question ends the answer to the last
         mine = Event()
         stops[request.session_hash or ""] = mine
         try:

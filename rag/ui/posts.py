@@ -1,8 +1,8 @@
-"""Tab Posts: drop files, see what becomes of each, find posts again, remove them."""
+"""Tab Posts: drop files or name an address, see what becomes of each, find posts again, remove them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
-from rag.records import FileProgress
+from rag.jobs import Job
+from rag.sources import described, is_address
 from rag.ui import render
-from rag.ui.work import in_thread
+from rag.ui.sources import build as build_sources
 
 COLUMNS = ["Title", "Date", "Passages", "Source", "Id"]
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+_TICK_S = 1  # how often a running import is looked at
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,23 @@ class PostsTab:
 
     refresh: Callable[[], list[Any]]
     fresh: list[gr.components.Component]
-    add_samples: Callable[[], Iterator[list[Any]]]
-    outcome: list[gr.components.Component]
+    add_samples: Callable[[], None]
     changed: gr.Number
-    """Its value changes whenever posts came or went."""
+    """Its value changes whenever posts came or went, here or elsewhere."""
 
 
 def build(engine: Engine, samples: Path) -> PostsTab:
     """Build the tab inside the page that is being built."""
     changed = gr.Number(0, visible=False)
     files = gr.File(
-        label="Drop posts here: Markdown, saved web pages, plain text",
+        label="Drop posts here: Markdown, web pages, PDF, Word, an export of your blog as a zip, and more",
         file_count="multiple",
-        height=160,
+        height=140,
         elem_id="drop",
     )
-    outcome = gr.HTML(elem_id="outcome", padding=False)
+    _build_address(engine)
+    _build_progress(engine, changed)
+    message = gr.HTML(elem_id="message", padding=False)
     counts = gr.HTML(elem_id="counts", padding=False)
     table = gr.Dataframe(
         headers=COLUMNS,
@@ -52,6 +55,115 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         column_widths=["36%", "110px", "90px", "30%", "130px"],
         elem_id="list",
     )
+    _build_detail(engine, table, message, counts)
+    build_sources(engine, changed)
+
+    def upload(paths: list[str] | None) -> None:
+        engine.add_uploads([(Path(path), Path(path).name) for path in paths or []])
+
+    files.upload(upload, files, **_QUIET).then(lambda: None, outputs=files, **_QUIET)
+
+    def add_samples() -> None:
+        engine.add([str(samples)])
+
+    return PostsTab(lambda: _list(engine), [counts, table], add_samples, changed)
+
+
+def _build_address(engine: Engine) -> None:
+    """Build the box for an address or a folder, and the choice of what was found there."""
+    found = gr.State([])
+    with gr.Row(elem_id="address"):
+        where = gr.Textbox(
+            label="Or take a whole blog",
+            placeholder="Address of your blog, a feed or a page, or a folder on this machine",
+            max_lines=1,
+            scale=5,
+        )
+        look = gr.Button("Look", scale=1, min_width=96, elem_id="look")
+    note = gr.HTML(elem_id="found-note", padding=False)
+    with gr.Column(visible=False, elem_id="found") as panel:
+        choice = gr.Radio(label="Found there", choices=[])
+        with gr.Row():
+            take = gr.Button("Add these posts", variant="primary", size="sm")
+            leave = gr.Button("Cancel", size="sm")
+    outputs = [note, panel, choice, found, where]
+
+    def look_there(typed: str) -> list[Any]:
+        typed = (typed or "").strip()
+        try:
+            if not typed:
+                return [render.trouble("There is no address yet. Type one."), *_closed(gr.skip())]
+            if not is_address(typed) and (typed.startswith(("/", "~", ".")) or Path(typed).exists()):
+                engine.add([typed])
+                return ["", *_closed("")]
+            findings = engine.look(typed)
+        except FootnoteError as error:
+            return [render.trouble(str(error)), *_closed(gr.skip())]
+        if len(findings) == 1 and findings[0].kind in ("page", "feed"):
+            engine.add([(findings[0].kind, findings[0].location)])
+            return ["", *_closed("")]
+        texts = [described(finding) for finding in findings]
+        return ["", gr.Column(visible=True), gr.Radio(choices=texts, value=texts[0]), list(findings), gr.skip()]
+
+    def take_chosen(chosen: str, findings: list[Any]) -> list[Any]:
+        picked = [finding for finding in findings if described(finding) == chosen]
+        engine.add([(finding.kind, finding.location) for finding in picked])
+        return ["", *_closed("")]
+
+    waiting = lambda: render.waiting("Looking what is there…")  # noqa: E731
+    gr.on([look.click, where.submit], waiting, outputs=note, **_QUIET).then(look_there, where, outputs, **_QUIET)
+    take.click(take_chosen, [choice, found], outputs, **_QUIET)
+    leave.click(lambda: ["", *_closed("")], outputs=outputs, **_QUIET)
+
+
+def _closed(where: Any) -> list[Any]:
+    return [gr.Column(visible=False), gr.skip(), [], where]
+
+
+def _build_progress(engine: Engine, changed: gr.Number) -> None:
+    """Build what shows the imports that run and the last that ended, whoever started them."""
+    seen = gr.State(None)
+    outcome = gr.HTML(elem_id="outcome", padding=False)
+    with gr.Row(elem_id="job"):
+        cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="cancel")
+        retry = gr.Button("Try the failed ones again", size="sm", visible=False, elem_id="retry")
+        prune = gr.Button("Remove the vanished posts", variant="stop", size="sm", visible=False, elem_id="prune")
+
+    def look(before: Any) -> list[Any]:
+        jobs = list(engine.jobs.known)
+        now = (engine.count(), [(id(job), job.steps, job.ended) for job in jobs], [int(j.seconds) for j in jobs])
+        if now == before:
+            return [gr.skip()] * 6
+        last = jobs[-1] if jobs else None
+        idle = last is not None and not engine.jobs.busy
+        return [
+            now,
+            render.jobs(jobs),
+            gr.Button(visible=engine.jobs.busy),
+            gr.Button(visible=bool(idle and last and last.failed)),
+            gr.Button(visible=bool(idle and last and _vanished(engine, last))),
+            gr.skip() if before and now[0] == before[0] else _stamp(engine),
+        ]
+
+    def stop() -> None:
+        for job in engine.jobs.known:
+            job.stop.set()
+
+    def try_again() -> None:
+        engine.retry([place for job in engine.jobs.known for place in job.failed])
+
+    def remove_vanished() -> None:
+        engine.remove([post_id for job in engine.jobs.known for post_id in _vanished(engine, job)])
+
+    timer = gr.Timer(_TICK_S)
+    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed], **_QUIET)
+    cancel.click(stop, **_QUIET)
+    retry.click(try_again, **_QUIET)
+    prune.click(remove_vanished, **_QUIET)
+
+
+def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts: gr.HTML) -> None:
+    """Build the post that is chosen in the table, and the way to remove it."""
     chosen = gr.State("")
     with gr.Column(visible=False, elem_id="chosen") as panel:
         detail = gr.HTML()
@@ -62,15 +174,6 @@ def build(engine: Engine, samples: Path) -> PostsTab:
             sure = gr.Button("Yes, remove it for good", variant="stop", size="sm")
             keep = gr.Button("No, keep it", size="sm")
 
-    fresh = [counts, table]
-    outputs = [outcome, counts, table, files, changed]
-
-    def add_samples() -> Iterator[list[Any]]:
-        yield from _add(engine, engine.add([str(samples)]))
-
-    def upload(paths: list[str] | None) -> Iterator[list[Any]]:
-        yield from _add(engine, _uploads(engine, [Path(path) for path in paths or []]))
-
     def select(event: gr.SelectData) -> list[Any]:
         post_id = str(event.row_value[-1])
         return [post_id, *_detail(engine, post_id), gr.Row(visible=False)]
@@ -78,41 +181,22 @@ def build(engine: Engine, samples: Path) -> PostsTab:
     def remove_now(post_id: str) -> list[Any]:
         try:
             engine.remove([post_id])
-            message = render.done("The post and all its passages are gone.")
+            said = render.done("The post and all its passages are gone. It stays away when its source is read again.")
         except FootnoteError as error:
-            message = render.trouble(str(error))
-        return [message, *_list(engine), gr.skip(), _stamp(engine), gr.Column(visible=False), ""]
+            said = render.trouble(str(error))
+        return [said, *_list(engine), gr.Column(visible=False), ""]
 
-    files.upload(upload, files, outputs, concurrency_limit=1, **_QUIET)
     table.select(select, outputs=[chosen, panel, detail, confirm], **_QUIET)
     remove.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
     keep.click(lambda: gr.Row(visible=False), outputs=confirm, **_QUIET)
     close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
-    sure.click(remove_now, chosen, [*outputs, panel, chosen], **_QUIET)
-    return PostsTab(lambda: _list(engine), fresh, add_samples, outputs, changed)
+    sure.click(remove_now, chosen, [message, counts, table, panel, chosen], **_QUIET)
 
 
-def _add(engine: Engine, steps: Iterator[FileProgress]) -> Iterator[list[Any]]:
-    """Yield the tab's outputs while files are added: one row a file."""
-    rows: dict[str, FileProgress] = {}
-    skip = gr.skip()
-    try:
-        for batch in in_thread(steps):
-            rows.update((progress.source, progress) for progress in batch)
-            yield [render.outcome(rows) if batch else skip, skip, skip, skip, skip]
-        message = render.outcome(rows)
-    except FootnoteError as error:
-        message = render.outcome(rows) + render.trouble(str(error))
-    yield [message, *_list(engine), None, _stamp(engine)]
-
-
-def _uploads(engine: Engine, paths: list[Path]) -> Iterator[FileProgress]:
-    """Add uploaded files; the copies that Gradio made of them do not stay."""
-    try:
-        yield from engine.add_uploads([(path, path.name) for path in paths])
-    finally:
-        for path in paths:
-            path.unlink(missing_ok=True)
+def _vanished(engine: Engine, job: Job) -> list[str]:
+    """Return the ids of the posts a job found vanished and that are still here."""
+    here = {post.id for post in engine.posts()} if job.vanished else set()
+    return [post_id for post_id in job.vanished if post_id in here]
 
 
 def _list(engine: Engine) -> list[Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from pathlib import PurePath
 
 from rag.engine import Engine
-from rag.records import Answer, Citation, FileProgress, Hit, Post, Sentence
+from rag.jobs import Job
+from rag.records import Answer, Citation, FileProgress, FileState, Hit, Post, Sentence
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
-    "<div class='empty'><h2>There are no posts yet</h2><p>Add some of your blog posts, as Markdown, saved web pages or "
-    "plain text, and ask them anything. They stay on this machine.</p></div>"
+    "<div class='empty'><h2>There are no posts yet</h2><p>Add your blog: its address, a folder, an export, or single "
+    "files, and ask it anything. Your posts stay on this machine.</p></div>"
 )
 _WINDOW = 20_000  # characters of a post shown around a quote; a book would make the page slow
 _STATES = {
@@ -24,8 +26,24 @@ _STATES = {
     "added": "Added",
     "updated": "Updated",
     "unchanged": "Already there",
+    "vanished": "Vanished",
     "failed": "Not added",
+    "stopped": "Cancelled",
 }
+_COUNTED: dict[FileState, str] = {
+    "added": "added",
+    "updated": "updated",
+    "unchanged": "already there",
+    "vanished": "vanished",
+    "failed": "not added",
+}
+_ORDER = {
+    state: place
+    for place, state in enumerate(
+        ("failed", "vanished", "reading", "indexing", "added", "updated", "waiting", "stopped", "unchanged", "opened")
+    )
+}
+_ROWS = 200  # of an import that are shown: those that need a look first
 
 
 def activity(engine: Engine) -> str:
@@ -90,16 +108,14 @@ def post(shown: Post) -> str:
     )
 
 
-def outcome(rows: Mapping[str, FileProgress]) -> str:
-    """Render a progress bar and a row a file."""
-    if not rows:
-        return ""
-    ended = sum(row.state in ("added", "updated", "unchanged", "failed") for row in rows.values())
-    bar = (
-        f"<progress max='{len(rows)}' value='{ended}' aria-label='files done'></progress>" if ended < len(rows) else ""
-    )
-    summary = f"<p class='note' role='status'>{ended} of {len(rows)} files done</p>"
-    return f"{bar}{summary}<ul class='rows'>{''.join(_row(row) for row in rows.values())}</ul>"
+def jobs(known: Sequence[Job]) -> str:
+    """Render each import: how far it is, and a row for each file or page, as many as one can look at."""
+    return "".join(_job(job) for job in known)
+
+
+def moment(iso: str | None) -> str:
+    """Return a moment as one reads it; the list's time is UTC."""
+    return f"{iso[:16].replace('T', ' ')} UTC" if iso else "not yet"
 
 
 def counts(posts: int, passages: int) -> str:
@@ -108,8 +124,10 @@ def counts(posts: int, passages: int) -> str:
 
 
 def short_source(source: str) -> str:
-    """Return the last two parts of a path, enough to know a file by."""
-    return source if source.startswith("upload:") else str(PurePath(*PurePath(source).parts[-2:]))
+    """Return the last two parts of a path, enough to know a file by; an address whole."""
+    if source.startswith(("upload:", "http://", "https://")):
+        return source.removeprefix("upload:")
+    return str(PurePath(*PurePath(source).parts[-2:]))
 
 
 def _prose(found: Answer) -> str:
@@ -137,7 +155,7 @@ def _source(citation: Citation, found: Answer, text: str) -> str:
         f"<details class='source' id='footnote-{citation.number}'><summary>"
         f"<span class='number'>{citation.number}</span><span class='title'>{escape(citation.title)}</span>"
         f"<q>{_marked_up(escape(_short(citation.quote, 280)))}</q></summary>"
-        f"<p class='meta'>{_date_and_link(citation.date, citation.url)}</p>"
+        f"<p class='meta'>{_date_and_link(citation.date, citation.url, citation.page)}</p>"
         f"<div class='post' tabindex='0'>{_highlighted(text, span, (citation.start, citation.end))}</div></details>"
     )
 
@@ -163,21 +181,66 @@ def _hit(hit: Hit) -> str:
     )
 
 
+def _job(job: Job) -> str:
+    rows = list(job.rows.values())
+    ended = job.done
+    trouble_ = trouble(str(job.failure)) if job.failure else ""
+    bar = f"<progress max='{len(rows)}' value='{ended}' aria-label='done'></progress>" if rows and not job.ended else ""
+    shown = sorted(rows, key=lambda row: _ORDER[row.state])[:_ROWS]
+    more = f"<li class='meta'>and {len(rows) - len(shown):,} more</li>" if len(rows) > len(shown) else ""
+    listed = "".join(_row(row) for row in shown) + more
+    return (
+        f"<section class='job'><p class='note' role='status'><strong>{escape(job.title)}</strong> · {_pace(job)}</p>"
+        f"{bar}{trouble_}<ul class='rows'>{listed}</ul></section>"
+    )
+
+
+def _pace(job: Job) -> str:
+    """Say how far a job is: what has come of its rows, how fast it goes, how long it will take."""
+    rows = list(job.rows.values())
+    if not rows:
+        return "waiting" if not job.ended else "nothing to do"
+    states = Counter(row.state for row in rows)
+    parts = [f"{job.done:,} of {len(rows):,} files and pages done"]
+    parts += [f"{states[state]:,} {word}" for state, word in _COUNTED.items() if states[state]]
+    if not job.ended and job.rate:
+        parts.append(f"{job.rate:.0f} passages a second")
+    if job.stop.is_set() and not job.ended:
+        parts.append("stopping")
+    elif (left := job.seconds_left) is not None:
+        parts.append(f"about {_duration(left)} left")
+    elif job.ended:
+        parts.append(f"took {_duration(job.seconds)}")
+    return " · ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
 def _row(row: FileProgress) -> str:
-    name = PurePath(row.source).name
+    name = _name(row.source)
     detail = row.error.removeprefix(f"{name}: ") or (
         f"{row.title} · {row.passages} passages" if row.passages else row.title
     )
+    detail += f" · the same post as “{row.same_as}”" if row.same_as else ""
     return (
         f"<li class='{row.state}'><span class='state'>{_STATES[row.state]}</span>"
         f"<span class='file'>{escape(name)}</span><span class='detail'>{escape(detail)}</span></li>"
     )
 
 
-def _date_and_link(date: str | None, url: str | None) -> str:
+def _name(source: str) -> str:
+    """Return what to call a file or a page in a row."""
+    if source.startswith(("http://", "https://")):
+        return source.partition("://")[2]
+    return PurePath(source.removeprefix("upload:")).name
+
+
+def _date_and_link(date: str | None, url: str | None, page: int | None = None) -> str:
     safe = escape(url) if url and url.startswith(("https://", "http://")) else ""
     link = f"<a href='{safe}' target='_blank' rel='noopener noreferrer'>{safe}</a>" if safe else ""
-    return " · ".join(part for part in (escape(date or ""), link) if part)
+    return " · ".join(part for part in (escape(date or ""), f"page {page}" if page else "", link) if part)
 
 
 def _marked_up(escaped: str) -> str:
