@@ -36,6 +36,7 @@ _NO_POST = re.compile(  # a page of links to posts, or no page at all
     re.I,
 )
 _FRONT = re.compile(r"/?(?:index\.(?:html?|php))?", re.I)
+_NUMBERED = re.compile(r"(?:p|page_id|post|id|story)=\w", re.I)  # WordPress without readable addresses: "/?p=17"
 _NO_POST_MAP = re.compile(r"(?:categor|post_tag|tags?[-_.]|author|taxonom|users?[-_.]|image|video|product)[^/]*$", re.I)
 _COMMENTS = re.compile(r"/comments?/|comments?\.(?:xml|rss)|/feed/?\?.*comment", re.I)
 
@@ -294,8 +295,8 @@ def _below(here: str, entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(
         entry
         for entry in entries
-        if (path := urlsplit(entry.address).path).startswith(folder)
-        and path.rstrip("/") != folder.rstrip("/")
+        if (parts := urlsplit(entry.address)).path.startswith(folder)
+        and (parts.path.rstrip("/") != folder.rstrip("/") or parts.query)
         and _may_be_post(entry.address)
     )
 
@@ -308,8 +309,10 @@ def _folder(address: str) -> str:
 
 
 def _may_be_post(address: str) -> bool:
-    path = urlsplit(address).path
-    return not (_FRONT.fullmatch(path) or _NO_POST.search(path))
+    parts = urlsplit(address)
+    if _FRONT.fullmatch(parts.path):
+        return bool(_NUMBERED.match(parts.query))
+    return not _NO_POST.search(parts.path)
 
 
 def _same_host(address: str, host: str) -> bool:

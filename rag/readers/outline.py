@@ -44,7 +44,12 @@ _CUT_OFF = re.compile(
 _APPEARED = re.compile(r"\s*The post .{1,800} appeared first on .{1,600}\Z")  # WordPress adds it to each entry
 _FEED_TYPES = re.compile(r"application/(?:rss|atom|rdf|feed)\+(?:xml|json)|application/json|text/xml", re.I)
 
-_LOGIN = re.compile(r"(?:please )?(?:log|sign) ?in\b|login\b|anmelden\b|connexion\b|iniciar sesión", re.I)
+_LOGIN = re.compile(r"\b(?:(?:log|sign) ?in|login|password|anmelden|passwort|connexion|iniciar sesión)\b", re.I)
+_LOGIN_NAME = re.compile(
+    r"(?:please )?(?:(?:log|sign) ?in|login|anmelden|anmeldung|connexion|iniciar sesión)"
+    r"(?: page| required| (?:to|with) .*)?",
+    re.I,
+)
 _MISSING = re.compile(
     r"(?:oops|sorry|whoops|uh[- ]oh)?[\s!,.:…-]*(?:(?:http )?(?:error|fehler)\s*:?\s*)?"
     r"(?:404(?:\s*[-:–—|.,]*\s*(?:error|not found|page not found|page doesn.t exist))?"
@@ -178,7 +183,9 @@ def _from_feed(document: Document, item: Any, whole: bool) -> Entry | None:
     html = ""
     if whole and body is not None:
         html = _paragraphs(body["value"]) if body.get("type") == "text/plain" else body["value"]
-    published, updated = (_moment(item.get(name), item.get(f"{name}_parsed")) for name in ("published", "updated"))
+    published, updated = (
+        _moment(item[name], item.get(f"{name}_parsed")) if name in item else None for name in ("published", "updated")
+    )
     return _entry(
         document,
         link=item.get("link"),
@@ -352,15 +359,15 @@ def _reason(tree: Any, html: str) -> str:
     title = _title(tree)
     headings = [" ".join(heading.text_content().split())[:200] for heading in list(tree.iter("h1"))[:3]]
     short = len(text) < SHORT_PAGE
-    names = [part.strip() for part in re.split(r"\s[|–—·»«:-]\s|\s[|·»]|: ", title)[:6]] + [title]
-    if any(_MISSING.fullmatch(name) for name in names if name) and (short or _any(_MISSING, headings)):
+    names = [part.strip() for part in re.split(r"\s[|–—·»«‹›:-]\s|\s[|·»]|: ", title)[:6]] + [title]
+    if _any(_MISSING, names) and (short or _any(_MISSING, headings)):
         return "the site says that this page does not exist. Check the address."
     if short and _any(_MISSING, headings):
         return "the site says that this page does not exist. Check the address."
     if short and (_CHECK.match(title) or (_CHALLENGE.search(html) and _CHECK.search(text + title))):
         return f"the site checks that a person is asking. {_BROWSER}"
     password = any((field.get("type") or "").lower() == "password" for field in tree.iter("input"))
-    if short and (password or _LOGIN.match(title)) and (_LOGIN.search(text) or _LOGIN.match(title)):
+    if short and (_any(_LOGIN_NAME, names) or (password and _LOGIN.search(f"{title} {text}"))):
         return "the site asks for a login. Log in with your browser, save the page there and add the file."
     shown = [script.text_content() for script in tree.iter("noscript")]
     if len(text) < 400 and (_SCRIPTED.search(text) or any(map(_SCRIPTED.search, shown))):
