@@ -303,7 +303,8 @@ def test_atom_and_json_feeds_are_feeds_too() -> None:
         "https://bread.example/rye", "Rye & salt", "Rye and salt.", "2024-05-01", "https://bread.example/rye", (), "Ann"
     )
     items = [
-        {"id": "1", "url": "/rye", "title": "Rye", "content_html": "<p>Rye and salt.</p>", "tags": ["rye", 3],
+        {"id": "1", "url": "/rye", "title": "Rye", "content_html": "<p>Rye and <a href='/salt'>salt</a>.",
+         "tags": ["rye", 3],
          "date_published": "2024-05-01T08:00:00Z", "authors": [{"name": "Ann"}]},
         {"id": "https://bread.example/oats", "content_text": "Oats & milk.\n\nWarm < hot."},
         {"id": 7, "title": "no address"},
@@ -315,11 +316,38 @@ def test_atom_and_json_feeds_are_feeds_too() -> None:
     found = outline(Document("s", "feed.json", data.encode(), address="https://bread.example/feed.json"))
     assert (found.kind, found.following) == ("feed", "https://bread.example/2")
     assert [entry.post.text for entry in found.entries if entry.post] == [
-        "Rye and salt.",
+        "Rye and [salt](https://bread.example/salt).",
         "Oats & milk.\n\nWarm < hot.",
     ]
     assert found.entries[0].post is not None
     assert (found.entries[0].post.author, found.entries[0].post.tags) == ("Ann", ("rye",))
+
+
+def test_no_entry_of_a_feed_takes_words_of_another() -> None:
+    htmls = [
+        "<p>Rye <b>bread",
+        "</div></body><p>Oats</p><!-- ",
+        "<pre>Spelt",
+        "<script>bad()</script><textarea>Salt",
+        "End",
+    ]
+    items = [{"url": f"/{number}", "content_html": html} for number, html in enumerate(htmls)]
+    data = json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": items})
+    found = outline(Document("s", "feed.json", data.encode(), address="https://bread.example/"))
+    texts = [entry.post.text if entry.post else "" for entry in found.entries]
+    assert [word in text for word, text in zip(["Rye", "Oats", "Spelt", "", "End"], texts, strict=True)] == [True] * 5
+    assert "bad" not in "".join(texts)
+    assert texts[4] == "End"
+
+
+def test_a_long_feed_carries_its_newest_posts_and_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.readers.outline.WHOLE_TEXTS", 3000)
+    monkeypatch.setattr("rag.readers.outline._BATCH", 1000)
+    items = [{"url": f"/{number}", "content_html": f"<p>{number} {'loaves ' * 70}</p>"} for number in range(9)]
+    data = json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": items})
+    entries = outline(Document("s", "feed.json", data.encode(), address="https://bread.example/")).entries
+    assert [entry.post is not None for entry in entries] == [True] * 6 + [False] * 3
+    assert [entry.post.text[:8] for entry in entries if entry.post] == [f"{number} loaves" for number in range(6)]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape, unescape
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +27,8 @@ from rag.records import Document, Entry, Outline, Post
 EXPANDED_BYTES = 50_000_000  # what a packed sitemap may hold: the sitemaps' own standard says so
 MOST_ENTRIES = 50_000  # of one feed or sitemap, by the same standard
 MOST_LINKS = 5_000  # of a page
-WHOLE_POSTS = 200  # of one feed; turning each into Markdown takes 10 ms, the older ones' pages are read instead
+WHOLE_TEXTS = 1_000_000
+"""Characters of HTML that are turned into Markdown for one feed, at 2 s for a million; beyond, pages are read."""
 WHOLE_TEXT = 600
 """Characters from which a feed's description counts as the post itself: of 285 summaries that the authors of a blog
 wrote, the longest had 553; of its 510 posts 2, and of 577 short notes 3, had fewer than 500."""
@@ -32,6 +36,7 @@ SHORT_PAGE = 1500
 """Characters below which a page with a password field, say, is that and no more: of 181 real articles none with more
 than this is refused, whatever stands beside the text."""
 
+_BATCH = 300_000  # characters of HTML for one start of pandoc, which takes 10 ms
 _HEAD = 65_536  # bytes in which a document shows what it is
 _PREAMBLE = re.compile(rb"\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S | re.I)
 _ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)")
@@ -141,7 +146,7 @@ def _feed(document: Document, data: bytes) -> Outline:
     return Outline(
         "feed",
         title=unmarked(found.feed.get("title")),
-        entries=_entries(document, found.entries, _from_feed),
+        entries=_entries(document, map(_from_feed, found.entries)),
         following=_address(links.get("next") or links.get("prev-archive"), document.address),
     )
 
@@ -157,41 +162,50 @@ def _json_feed(document: Document, data: bytes) -> Outline | None:
     return Outline(
         "feed",
         title=unmarked(found.get("title")),
-        entries=_entries(document, [item for item in items if isinstance(item, dict)], _from_json),
+        entries=_entries(document, (_from_json(item) for item in items if isinstance(item, dict))),
         following=_address(found.get("next_url"), document.address),
     )
 
 
-def _entries(
-    document: Document, items: Iterable[Any], make: Callable[[Document, Any, bool], Entry | None]
-) -> tuple[Entry, ...]:
+@dataclass(frozen=True)
+class _Draft:
+    """What a feed says of a post; `html` is all or the beginning of its text, "" if there is none of it."""
+
+    link: Any
+    guid: Any
+    title: Any
+    html: str
+    day: str | None
+    changed: str | None
+    author: str | None
+    tags: tuple[str, ...]
+
+
+def _entries(document: Document, drafts: Iterable[_Draft]) -> tuple[Entry, ...]:
+    listed = list(islice(drafts, MOST_ENTRIES))
+    texts = _texts([draft.html for draft in listed], document.address or "")
     entries: dict[str, Entry] = {}
-    for number, item in enumerate(items):
-        if number >= MOST_ENTRIES:
-            break
-        entry = make(document, item, number < WHOLE_POSTS)
+    for draft, text in zip(listed, texts, strict=True):
+        entry = _entry(document, draft, text)
         if entry is not None:
             entries.setdefault(entry.address, entry)
     return tuple(entries.values())
 
 
-def _from_feed(document: Document, item: Any, whole: bool) -> Entry | None:
+def _from_feed(item: Any) -> _Draft:
     contents = [part for part in item.get("content", []) if part.get("value")]
     body = max(contents, key=lambda part: len(part["value"]), default=None)
     if body is None and len(_words(item.get("summary", ""))) >= WHOLE_TEXT:
         body = item.get("summary_detail") or {"value": item["summary"]}
-    html = ""
-    if whole and body is not None:
-        html = _paragraphs(body["value"]) if body.get("type") == "text/plain" else body["value"]
     published, updated = (
         _moment(item[name], item.get(f"{name}_parsed")) if name in item else None for name in ("published", "updated")
     )
-    return _entry(
-        document,
+    body = body or {"value": ""}
+    return _Draft(
         link=item.get("link"),
         guid=item.get("id"),
         title=item.get("title"),
-        html=html,
+        html=_paragraphs(body["value"]) if body.get("type") == "text/plain" else body["value"],
         day=iso_day(item.get("published")) or iso_day(published) or iso_day(updated),
         changed=updated or published,
         author=author_of(item.get("author_detail")) or author_of(item.get("author")),
@@ -199,17 +213,16 @@ def _from_feed(document: Document, item: Any, whole: bool) -> Entry | None:
     )
 
 
-def _from_json(document: Document, item: Mapping[str, Any], whole: bool) -> Entry | None:
+def _from_json(item: Mapping[str, Any]) -> _Draft:
     html, text = item.get("content_html"), item.get("content_text")
     if not isinstance(html, str):
         html = _paragraphs(text) if isinstance(text, str) else ""
     published, updated = (_moment(item.get(name), None) for name in ("date_published", "date_modified"))
-    return _entry(
-        document,
+    return _Draft(
         link=item.get("url") or item.get("external_url"),
         guid=item.get("id"),
         title=item.get("title"),
-        html=html if whole else "",
+        html=html,
         day=iso_day(published) or iso_day(updated),
         changed=updated or published,
         author=author_of(item.get("authors") or item.get("author")),
@@ -217,44 +230,74 @@ def _from_json(document: Document, item: Mapping[str, Any], whole: bool) -> Entr
     )
 
 
-def _entry(
-    document: Document,
-    *,
-    link: Any,
-    guid: Any,
-    title: Any,
-    html: str,
-    day: str | None,
-    changed: str | None,
-    author: str | None,
-    tags: tuple[str, ...],
-) -> Entry | None:
-    text = _whole(html, document.address or "")
-    address = _address(link, document.address) or _address(guid, None)
+def _entry(document: Document, draft: _Draft, text: str) -> Entry | None:
+    address = _address(draft.link, document.address) or _address(draft.guid, None)
     url: str | None = address
-    if not address and text and isinstance(guid, str):  # it has no page; the feed is all there is of it
-        address, url = f"{document.address or document.source}#{quote(guid[:300], safe='')}", document.address
+    if not address and text and isinstance(draft.guid, str):  # it has no page; the feed is all there is of it
+        address = f"{document.address or document.source}#{quote(draft.guid[:300], safe='')}"
+        url = document.address
     if not address:
         return None
-    name = unmarked(title)
+    title = unmarked(draft.title)
     post = None
     if text:
-        post = Post(address, name or "Untitled", text, day, web_address(url), tags, author)
-    return Entry(address, name, changed, post)
+        post = Post(address, title or "Untitled", text, draft.day, web_address(url), draft.tags, draft.author)
+    return Entry(address, title, draft.changed, post)
 
 
-def _whole(html: str, base: str) -> str:
-    """Return an entry's HTML as Markdown, "" if it is only the beginning of a post."""
-    words = _unsigned(_words(html)).rstrip(" »→>›")
-    if not any(letter.isalnum() for letter in words) or _CUT_OFF.search(words[-200:]):
-        return ""
+def _texts(htmls: Sequence[str], base: str) -> list[str]:
+    """Return each entry's HTML as Markdown, "" for one that is only the beginning of a post."""
+    texts = [""] * len(htmls)
+    batch: dict[int, str] = {}
+    taken = 0
+    for number, html in enumerate(htmls):
+        taken += len(html)
+        if taken > WHOLE_TEXTS:
+            break
+        if _is_whole(html):
+            batch[number] = html
+        if sum(map(len, batch.values())) > _BATCH:
+            _convert(batch, base, texts)
+            batch = {}
+    _convert(batch, base, texts)
+    return texts
+
+
+def _convert(batch: Mapping[int, str], base: str, texts: list[str]) -> None:
+    """Put each fragment's Markdown in its place; one start of pandoc for all of them."""
     # imported here: only feeds that carry their posts need it
     from rag.readers.pandoc import fragment_to_markdown
 
+    if not batch:
+        return
+    mark = secrets.token_hex(12)  # which no feed can know, and so none can pass words of one post off as another's
+    joined = "".join(f"<p>{mark}</p>{_closed(html, base)}" for html in batch.values())
     try:
-        return _unsigned(fragment_to_markdown(html, base)).strip()
-    except BadFile:  # its page may still be read
+        parts = fragment_to_markdown(joined, base).split(mark)[1:]
+    except BadFile:  # their pages may still be read
+        return
+    for number, part in zip(batch, parts if len(parts) == len(batch) else [], strict=False):
+        texts[number] = _unsigned(part.strip()).strip()
+
+
+def _closed(html: str, base: str) -> str:
+    """Return HTML with every element in it closed and its links whole."""
+    from lxml.html import tostring  # type: ignore[import-untyped,unused-ignore]
+
+    tree = _tree(f"<body>{html}")
+    if tree is None:
         return ""
+    if base:
+        tree.make_links_absolute(base, resolve_base_href=False, handle_failures="ignore")
+    for body in tree.iterchildren("body"):
+        body.tag = "div"
+    # a stray "</body>" leaves some beside the body
+    return "".join(str(tostring(part, encoding="unicode")) for part in tree)
+
+
+def _is_whole(html: str) -> bool:
+    words = _unsigned(_words(html)).rstrip(" »→>›")
+    return any(letter.isalnum() for letter in words) and not _CUT_OFF.search(words[-200:])
 
 
 def _unsigned(text: str) -> str:
