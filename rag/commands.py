@@ -140,11 +140,9 @@ def choose(
             continue
         found: list[dict[str, Any]] = []
         for event in look(path):
-            if "error" in event:
-                yield {"log": f"failed     {event['error']}"}
             found += event.get("result", {}).get("found", [])
         if not found:
-            chosen.append(path)  # says again, as a row, why nothing was found
+            chosen.append(path)  # becomes a row that says why
         elif ask is None or found[0]["kind"] == "page" or (len(found) == 1 and found[0]["kind"] == "feed"):
             chosen.append([found[0]["kind"], found[0]["location"]])
         else:

@@ -101,8 +101,9 @@ class Engine:
         A string is a path, or the address of one page; sites and feeds are named as (kind, location), see `look`.
         """
         wanted = list(chosen)
-        title = wanted[0] if len(wanted) == 1 and isinstance(wanted[0], str) else ""
-        return self.jobs.start(f"Adding {title or 'posts'}", lambda stop: self._sources.add(wanted, stop))
+        names = [name if isinstance(name, str) else name[1] for name in wanted]
+        what = names[0] if len(names) == 1 else f"{len(names)} files and sources"
+        return self.jobs.start(f"Adding {what}", lambda stop: self._sources.add(wanted, stop))
 
     def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Job:
         """Add files that lie at a temporary path, as (path, name): the name is their source. They are moved away."""

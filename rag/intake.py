@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from rag.errors import FootnoteError
+from rag.errors import FootnoteError, ModelError
 from rag.indexing import Indexing
 from rag.ports import Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
@@ -33,11 +33,12 @@ Part = TypeVar("Part")
 @dataclass(frozen=True)
 class Opened:
     """What came of opening a file or a page: its posts, or why there are none to read; `item` is how it is to be noted
-    once they are kept."""
+    once they are kept. `whole`: posts that it gave before and that are not among them have vanished."""
 
     item: Item
     outcomes: Iterable[Post | Refused] = ()
     instead: Literal["", "unchanged", "vanished"] = ""
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,6 @@ class Intake:
         """
         for task in tasks:
             yield FileProgress(task.place, "waiting")
-        if not tasks:
-            return
-        self._indexing.prepare()
         replaced = False
         failed: set[str] = set()
         with (
@@ -132,6 +130,8 @@ class Intake:
             yield FileProgress(task.place, "reading")
             try:
                 yield from self._open(task, stop, dedupe, away)
+            except ModelError:  # without the embedder none of the others can be done either
+                raise
             except FootnoteError as error:
                 yield self._failed(task, stop, str(error))
                 yield _Ended(task, Item(task.place, "waiting" if stop.is_set() else "failed"))
@@ -166,7 +166,7 @@ class Intake:
                 yield from self._prepared(outcome, task.place, dedupe)
         if not seen:
             yield FileProgress(task.place, "failed", error=f"{task.place}: {NO_POST}")
-        elif not refused:
+        elif opened.whole and not refused:
             yield from self._no_longer(task, seen)
         well = seen and not (refused and len(seen) == 1)
         yield _Ended(task, opened.item if well else Item(task.place, "failed"))
@@ -188,8 +188,11 @@ class Intake:
             if known:
                 yield known
                 return
+            self._indexing.prepare()  # only now: what is unchanged needs no model
             yield _Ready(outcome, place, self._indexing.split(outcome), known_by)
             yield FileProgress(outcome.source, "indexing", title=outcome.title)
+        except ModelError:
+            raise
         except FootnoteError as error:
             yield FileProgress(outcome.source, "failed", title=outcome.title, error=str(error))
 

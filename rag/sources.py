@@ -50,10 +50,11 @@ class _Plan:
 def described(finding: Finding) -> str:
     """Say what was found, for a person who is to choose."""
     what = {"page": "This page alone", "feed": "The feed", "site": "The whole site"}[finding.kind]
-    count = "" if finding.count is None or finding.kind == "page" else f", {finding.count:,} posts"
-    samples = "; ".join(finding.samples[:3])
     title = f" “{finding.title}”" if finding.title else ""
-    return f"{what}{title}{count}: {finding.location}" + (f" ({samples} …)" if samples else "")
+    if finding.kind == "page" or not finding.count:
+        return f"{what}{title}: {finding.location}"
+    names = "; ".join(sample.removeprefix(finding.location) for sample in finding.samples[:3])
+    return f"{what}{title}, {finding.count:,} posts: {finding.location} ({names}, …)"
 
 
 def is_address(text: str) -> bool:
@@ -87,7 +88,7 @@ class Sources:
 
         Asked for by a person, so that posts removed before come back.
         """
-        plan = _Plan()
+        plan, known = _Plan(), {source.id for source in self._catalogue.sources()}
         for wanted in chosen:
             shown = printable(wanted if isinstance(wanted, str) else wanted[1])
             try:
@@ -96,6 +97,9 @@ class Sources:
                 yield FileProgress(shown, "failed", error=printable(str(error)))
         plan.told = [told for told in plan.told if told.state != "vanished"]
         yield from self._carry_out(plan, stop, away=frozenset())
+        for source in self._catalogue.sources():
+            if source.id not in known and not source.posts and not stop.is_set():
+                self._catalogue.forget(source.id)  # nothing came of it: there is nothing to keep in step
 
     def sync(self, source_id: str | None, stop: Event, *, dry_run: bool, prune: bool) -> Iterator[FileProgress]:
         """Bring one source, or all, in step: new and changed items are read, vanished ones told of, and with `prune`

@@ -38,7 +38,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
     files = gr.File(
         label="Drop posts here: Markdown, web pages, PDF, Word, an export of your blog as a zip, and more",
         file_count="multiple",
-        height=140,
+        height=160,
         elem_id="drop",
     )
     _build_address(engine)
@@ -52,7 +52,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         show_search="search",
         max_height=420,
         wrap=True,
-        column_widths=["36%", "110px", "90px", "30%", "130px"],
+        column_widths=["34%", "105px", "95px", "26%", "125px"],
         elem_id="list",
     )
     _build_detail(engine, table, message, counts)
