@@ -279,9 +279,8 @@ class Engine:
     def _upload_opener(self, path: Path, name: str, shown: str, claimed: set[str]) -> Callable[[], Opened]:
         def open_() -> Opened:
             outcomes = self._readers.read(Document(f"upload:{name}", name, path=str(path)))
-            return Opened(
-                Item(shown, "done"), (self._told_apart(outcome, name, shown, claimed) for outcome in outcomes)
-            )
+            told_apart = (self._told_apart(outcome, name, shown, claimed) for outcome in outcomes)
+            return Opened(Item(shown, "done"), told_apart, whole=False)  # another file of that name stays
 
         return open_
 
