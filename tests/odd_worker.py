@@ -67,7 +67,14 @@ def outline(document: Document) -> Outline:
     post = next((post for post in posts if isinstance(post, Post)), None)
     entries = (Entry("https://bread.example/rye", "Rye", "2026-01-02", post), Entry("https://bread.example/oats"))
     return Outline(
-        "feed", "Bread", entries, ("https://bread.example/s.xml",), ("https://bread.example/feed",), "n", "r"
+        kind="feed",
+        title="Bread",
+        entries=entries,
+        sitemaps=("https://bread.example/sitemap.xml",),
+        feeds=("https://bread.example/feed",),
+        links=("https://bread.example/oats",),
+        following="https://bread.example/feed?page=2",
+        reason="This is a login page.",
     )
 
 

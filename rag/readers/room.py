@@ -33,6 +33,7 @@ _MOST_PARTS = 200_000  # of one document: a captured worker must not go on for e
 _LINE_FACTOR = 4  # a post's text as JSON: quotes, backslashes and line ends double it, the rest is small
 _ERROR_LINES = 60  # of one worker, passed on to the terminal: a traceback or two
 _KEPT = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_KEPT += ("HOME", "USERPROFILE", "APPDATA")  # pypandoc looks for pandoc with it, and for a place to write without it
 _CLOSING = "Footnote is closing. Add it again after the next start."
 _SAFE = "Save its text as .txt or .md and add that, or leave it out."
 
@@ -253,9 +254,8 @@ def _pass_on(stream: IO[bytes]) -> None:
 
 
 def label(document: Document) -> str:
-    """Return the document's name or address as one line that can be shown anywhere."""
-    name = printable(document.address or document.name or document.source)
-    return "".join(c if c.isprintable() else " " for c in name).strip() or "?"
+    """Return the document's name or address as it is shown in a sentence."""
+    return printable(document.address or document.name or document.source)
 
 
 def _part(message: Mapping[str, Any], source: str) -> Post | Refused:
@@ -294,19 +294,20 @@ def _post(message: Any) -> Post:
 def _outline(message: Mapping[str, Any]) -> Outline:
     if message.get("kind") == "bad":
         raise BadFile(_text(message, "reason"))
-    lists = [message.get(name) for name in ("entries", "sitemaps", "feeds")]
+    lists = [message.get(name) for name in ("entries", "sitemaps", "feeds", "links")]
     shape = message.get("shape")
     if message.get("kind") != "outline" or not all(isinstance(found, list) for found in lists):
         raise _Trouble(f"its reader gave an answer that makes no sense. {_SAFE}")
     if shape not in ("feed", "sitemap", "page", "file"):
         raise _Trouble(f"its reader gave an answer that makes no sense. {_SAFE}")
-    entries, sitemaps, feeds = cast("list[list[Any]]", lists)
+    entries, sitemaps, feeds, links = cast("list[list[Any]]", lists)
     return Outline(
         kind=shape,
         title=_text(message, "title"),
         entries=tuple(_entry(entry) for entry in entries),
         sitemaps=tuple(_string(address) for address in sitemaps),
         feeds=tuple(_string(address) for address in feeds),
+        links=tuple(_string(address) for address in links),
         following=_text(message, "following"),
         reason=_text(message, "reason"),
     )
