@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from rag.errors import FootnoteError, ModelError
+from rag.fetch import Stopped
 from rag.indexing import Indexing
 from rag.ports import Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
@@ -130,6 +131,8 @@ class Intake:
             yield FileProgress(task.place, "reading")
             try:
                 yield from self._open(task, stop, dedupe, away)
+            except Stopped:
+                yield FileProgress(task.place, "stopped")
             except ModelError:  # without the embedder none of the others can be done either
                 raise
             except FootnoteError as error:

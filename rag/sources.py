@@ -18,7 +18,7 @@ from typing import Literal
 
 from rag.addresses import canonical
 from rag.errors import BadFile, FootnoteError, Gone, NotFound
-from rag.fetch import Fetcher, document
+from rag.fetch import Fetcher, Stopped, document
 from rag.intake import Intake, Opened, Task
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
@@ -93,6 +93,8 @@ class Sources:
             shown = printable(wanted if isinstance(wanted, str) else wanted[1])
             try:
                 self._plan_added(plan, wanted, stop)
+            except Stopped:
+                break
             except (FootnoteError, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
                 yield FileProgress(shown, "failed", error=printable(str(error)))
         plan.told = [told for told in plan.told if told.state != "vanished"]
@@ -106,10 +108,10 @@ class Sources:
         removed. `dry_run` only tells what would be done. Raise NotFound."""
         plan = _Plan(prune=prune and not dry_run)
         for source in self._chosen(source_id):
-            if stop.is_set():
-                break
             try:
                 self._plan_source(plan, source, stop, again=False, dry_run=dry_run)
+            except Stopped:
+                break
             except FootnoteError as error:
                 yield FileProgress(source.location, "failed", error=str(error))
         if dry_run:
@@ -125,7 +127,7 @@ class Sources:
             if mine := wanted & set(items):
                 wanted -= mine
                 self._catalogue.keep(source.id, [Item(place) for place in sorted(mine)])
-                with suppress(FootnoteError):  # its list cannot be read: the items stay as they are
+                with suppress(FootnoteError, Stopped):  # its list cannot be read: the items stay as they are
                     self._plan_source(plan, source, stop, again=False, only=mine)
         yield from self._carry_out(plan, stop, away=frozenset(self._library.put_away()), checked=False)
 
@@ -281,6 +283,8 @@ class Sources:
                 return
             try:
                 instead = task.open().instead if self._library.reached([task.place]) else ""
+            except Stopped:
+                return
             except FootnoteError as error:
                 yield FileProgress(task.place, "failed", error=str(error))
                 continue
@@ -295,7 +299,7 @@ class Sources:
             return self._listed_files(source, anew=plan.prune), True
         if source.kind != "feed" and source.kind != "site":
             return {source.location: self._entry_opener(Entry(source.location), stop)}, False
-        entries, complete = self._listed_entries(source, source.kind, stop)
+        entries, complete = self._listed_entries(plan, source, source.kind, stop)
         return {
             entry.address: self._entry_opener(entry, stop)
             for entry in entries
@@ -303,7 +307,7 @@ class Sources:
         }, complete
 
     def _listed_entries(
-        self, source: Source, kind: Literal["feed", "site"], stop: Event
+        self, plan: _Plan, source: Source, kind: Literal["feed", "site"], stop: Event
     ) -> tuple[tuple[Entry, ...], bool]:
         """Return (the posts that a feed or a site lists now, whether all are among them)."""
         items = self._catalogue.items(source.id)
@@ -313,6 +317,7 @@ class Sources:
         found = listing(
             kind, source.location, self._fetcher, self._readers, etag=known.etag, modified=known.modified, stop=stop
         )
+        plan.told += [FileProgress(source.location, "failed", error=trouble) for trouble in found.troubles]
         if found.unchanged:  # nothing to ask of any of its posts either
             return (), False
         self._catalogue.keep(source.id, [Item(source.location, "done", "", found.etag, found.modified)])
