@@ -23,7 +23,7 @@ _LIST_ITEM = re.compile(r"(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$)")
 _OPENING = re.compile(
     r"\{%-?[ \t]*(?P<liquid>highlight|codeblock|raw|verbatim|comment)\b(?P<arguments>[^%\n]{0,300})%\}"
     r"|\{\{[<%][ \t]*(?P<hugo>highlight)\b(?P<options>[^>\n]{0,300}?)[>%]\}\}"
-    r"|<(?P<html>pre|table|script|style|svg)\b[^<>]{0,2000}>"
+    r"|<(?P<html>pre|table|script|style|svg)(?=[\s>])"
     r"|(?P<comment><!--)"
     r"|(?P<aside>^[ \t]{0,3}%%[ \t]*$)",
     re.I | re.M,
@@ -35,41 +35,42 @@ def segments(text: str) -> Iterator[tuple[bool, str]]:
     pre), which comes out fenced. HTML tables come out as Markdown; comments, scripts and styles are left out."""
     missing: set[str] = set()  # ends that do not come any more
     converted = 0
-    at = start = 0
+    at = start = end = 0
     blank, listed = True, False
     while at < len(text):
-        end = text.find("\n", at) + 1 or len(text)
-        line = text[at:end]
-        words = line.lstrip(" \t>")
-        indented = blank and not listed and line.startswith(("    ", "\t")) and not line.isspace()
-        if fence := _fence(words):
-            stop = _fence_end(text, end, fence)
-        elif indented:
-            stop = _indented_end(text, end)
-        elif opening := _opening(line):
-            stop = _closing(text, at + opening.end(), opening, missing)
-            if stop > 0:
-                yield False, text[start : at + opening.start()]
-                converted += bool(opening["html"])
-                yield _stand_in(opening, text[at + opening.start() : stop], converted)
-                at = start = stop
-                blank = False
-                continue
-            stop = 0
-        else:
-            stop = 0
-        if stop:
+        fresh = at == 0 or text[at - 1] == "\n"
+        if at >= end:
+            end = text.find("\n", at) + 1 or len(text)
+        if fresh and (stop := _code_end(text, at, end, blank and not listed)):
             yield False, text[start:at]
             yield True, text[at:stop]
             at = start = stop
             blank = False
-            continue
-        if not line.isspace():
-            item = bool(_LIST_ITEM.match(line.lstrip(" \t")))
-            listed = item or (listed and (not blank or line[0] in " \t"))
-        blank = line.isspace()
-        at = end
+        elif (opening := _opening(text, at, end)) and (stop := _closing(text, opening, missing)):
+            yield False, text[start : opening.start()]
+            converted += bool(opening["html"])
+            yield _stand_in(opening, text[opening.start() : stop], converted)
+            at = start = stop
+            blank = False
+        else:
+            if fresh and (line := text[at:end]).strip():
+                item = bool(_LIST_ITEM.match(line.lstrip(" \t")))
+                listed = item or (listed and (not blank or line[0] in " \t"))
+            blank = fresh and not text[at:end].strip()
+            at = end
     yield False, text[start:]
+
+
+def _code_end(text: str, at: int, end: int, alone: bool) -> int:
+    """Return where the code ends that the line at:end begins, 0 if it begins none.
+
+    `alone`: the line may be indented code, for it stands behind a blank line and in no list.
+    """
+    line = text[at:end]
+    if fence := _fence(line.lstrip(" \t>")):
+        return _fence_end(text, end, fence)
+    indented = alone and line.startswith(("    ", "\t")) and line.strip()
+    return _indented_end(text, end) if indented else 0
 
 
 def outside_code(text: str, change: Change) -> str:
@@ -110,14 +111,14 @@ def _indented_end(text: str, at: int) -> int:
     return last
 
 
-def _opening(line: str) -> re.Match[str] | None:
-    opening = _OPENING.search(line)
+def _opening(text: str, at: int, end: int) -> re.Match[str] | None:
+    opening = _OPENING.search(text, at, end)
     # a tag in inline code is spoken of, not used
-    return opening if opening and line.count("`", 0, opening.start()) % 2 == 0 else None
+    return opening if opening and text.count("`", at, opening.start()) % 2 == 0 else None
 
 
-def _closing(text: str, at: int, opening: re.Match[str], missing: set[str]) -> int:
-    """Return where the block ends that was opened, -1 if it does not."""
+def _closing(text: str, opening: re.Match[str], missing: set[str]) -> int:
+    """Return where the block ends that was opened, 0 if it does not."""
     if name := (opening["liquid"] or "").lower():
         pattern = rf"\{{%-?[ \t]*end{name}[ \t]*-?%\}}"
     elif opening["hugo"]:
@@ -127,11 +128,11 @@ def _closing(text: str, at: int, opening: re.Match[str], missing: set[str]) -> i
     else:
         pattern = "-->" if opening["comment"] else r"^[ \t]{0,3}%%[ \t]*$"
     if pattern in missing:
-        return -1
-    found = re.compile(pattern, re.I | re.M).search(text, at)
+        return 0
+    found = re.compile(pattern, re.I | re.M).search(text, opening.end())
     if not found:
         missing.add(pattern)
-    return found.end() if found else -1
+    return found.end() if found else 0
 
 
 def _stand_in(opening: re.Match[str], block: str, converted: int) -> tuple[bool, str]:
@@ -139,8 +140,8 @@ def _stand_in(opening: re.Match[str], block: str, converted: int) -> tuple[bool,
     liquid = (opening["liquid"] or "").lower()
     inside = block[opening.end() - opening.start() :]
     inside = inside[: max(inside.rfind("<"), inside.rfind("{"), 0)]
-    if liquid in ("raw", "verbatim"):
-        return True, inside
+    if liquid in ("raw", "verbatim"):  # where it holds back no tags it is only a habit
+        return "{{" in inside or "{%" in inside, inside
     if liquid in ("highlight", "codeblock") or opening["hugo"]:
         language = re.match(r"[ \t]*(?:lang:)?([\w+#.-]{0,30})", opening["arguments"] or opening["options"] or "")
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", inside)), default=0))
@@ -258,8 +259,14 @@ def _words_of(tag: str) -> str:
     return " - ".join(words for words in told if words)
 
 
+_FILENAME = re.compile(
+    r"\s*(?:\S{0,200}\.(?:png|jpe?g|gif|webp|svg|avif|bmp|tiff?)|image|(?=\S{0,200}[\d_])\S{8,200})?\s*", re.I
+)
+
+
 def _is_filename(words: str) -> bool:
-    return bool(re.fullmatch(r"\s*(?:\S{0,200}\.(?:png|jpe?g|gif|webp|svg|avif|bmp|tiff?)|image)?\s*", words, re.I))
+    """Whether an alternative text is only the name of the picture's file, or nothing."""
+    return bool(_FILENAME.fullmatch(words))
 
 
 def _hugo(prose: str) -> str:
@@ -286,8 +293,9 @@ def _liquid(prose: str) -> str:
         return "" if _LOGIC.match(inside) else _words_of(inside)
 
     def output(inside: str) -> str | None:
-        if match := re.match(r"-?\s*(?:\"([^\"]*)\"|'([^']*)')\s*(?:-?\s*$|\|)", inside):
-            return match.group(1) if match.group(1) is not None else match.group(2)
+        if match := re.match(r"-?\s*(?:\"([^\"]*)\"|'([^']*)')\s*(?:-?\s*$|\|(.*))", inside, re.S):
+            shown = not re.search(r"photo|image|img|icon|embed|asset", match.group(3) or "")
+            return (match.group(1) or match.group(2) or "") if shown else ""
         if re.match(r"-?\s*[\w.]+\s*\|\s*\w", inside) or _SITE.match(inside):
             return ""
         return None
@@ -417,36 +425,56 @@ _INLINE = "a|abbr|acronym|b|bdi|bdo|big|button|cite|center|del|dfn|em|font|i|ifr
 _INLINE += (
     "q|s|samp|small|source|span|strike|strong|sub|sup|time|tt|u|var|video|audio|wbr|code|embed|object|param|input"
 )
-_BLOCK = "address|article|aside|body|blockquote|br|dd|details|div|dl|dt|figcaption|figure|footer|form|header|head|hr|"
-_BLOCK += "html|h[1-6]|li|link|main|meta|nav|noscript|ol|p|section|summary|ul"
+_BLOCK = "address|article|aside|body|blockquote|br|caption|dd|details|div|dl|dt|figcaption|figure|footer|form|header|"
+_BLOCK += "head|hr|html|h[1-6]|li|link|main|meta|nav|noscript|ol|p|section|summary|ul"
 _TAG = re.compile(rf"<(/?)({_INLINE}|{_BLOCK})(?=[\s/>])([^<>]*)>", re.I)
 _STARTS = {"li": "\n- ", "dd": "\n", "br": "\n", **{f"h{level}": f"\n\n{'#' * level} " for level in range(1, 7)}}
+_MARKS = {"b": "**", "strong": "**", "i": "*", "em": "*", "code": "`"}
 _BREAKS = re.compile(_BLOCK, re.I)
+_INDENTED_TAG = re.compile(rf"^[ \t]{{1,40}}(?=</?(?:{_BLOCK})[\s/>])", re.I | re.M)
 
 
 def _html(prose: str) -> str:
     """Take HTML tags out and leave what they say; those that begin a line of their own begin one here too."""
-    return _TAG.sub(_tag_stand_in, prose) if "<" in prose else prose
+    if "<" not in prose:
+        return prose
+    linked: list[str] = []  # the address of the link that is open, if one is
+
+    def stand_in(match: re.Match[str]) -> str:
+        closing, name, attributes = match.group(1), match.group(2).lower(), match.group(3)
+        if name == "img":
+            alt = " ".join(_attribute(attributes, "alt").split())
+            return "" if _is_filename(alt) else alt
+        if name == "a":
+            address = _attribute(attributes, "href")
+            if closing:
+                return f"]({linked.pop()})" if linked else ""
+            if linked or not re.fullmatch(r"(?:https?:/|/|\.)[^\s()<>]+", address):
+                return ""
+            linked.append(address)
+            return "["
+        if name in _MARKS:
+            return _MARKS[name]
+        return _break(match) if _BREAKS.fullmatch(name) else ""
+
+    prose = _TAG.sub(stand_in, _INDENTED_TAG.sub("", prose))
+    return re.sub(r"(?<=\n)[ \t]+(?=\n)", "", prose) if "\n" in prose else prose
 
 
-def _tag_stand_in(match: re.Match[str]) -> str:
+def _attribute(attributes: str, name: str) -> str:
+    found = re.search(rf"\b{name}\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", attributes, re.I)
+    return unescape(found.group(1) or found.group(2) or "") if found else ""
+
+
+def _break(match: re.Match[str]) -> str:
+    """Return what stands for a tag that breaks the line."""
     name = match.group(2).lower()
-    if name == "img":
-        alt = re.search(r"\balt\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", match.group(3), re.I)
-        words = " ".join(unescape((alt.group(1) or alt.group(2) or "") if alt else "").split())
-        return "" if _is_filename(words) else words
-    if name == "code":
-        return "`"
-    if name in ("b", "strong", "em", "i"):
-        return "**" if name in ("b", "strong") else "*"
-    if not _BREAKS.fullmatch(name):
-        return ""
     before = match.string[max(0, match.start() - 2000) : match.start()]
     if before.rpartition("\n")[2].lstrip(" ").startswith("|"):
         return " "  # a cell of a table has no lines
-    if match.group(1) or name not in _STARTS:
-        return "" if not before or before.endswith("\n") or name in ("li", "dd", "br") else "\n\n"
-    return _STARTS[name]
+    if not match.group(1) and name in _STARTS:
+        return _STARTS[name]
+    return "" if not before or before.endswith("\n") or name in ("li", "dd", "br") else "\n\n"
 
 
 _ATTRIBUTES = re.compile(r"^[ \t]{0,3}(?:[-*][ \t]+TOC[ \t]*\n)?[ \t]{0,3}\{:[^{}\n]{0,500}\}[ \t]*$", re.M)

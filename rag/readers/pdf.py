@@ -3,6 +3,8 @@ top and bottom of every page."""
 
 from __future__ import annotations
 
+import ctypes
+import math
 import re
 import statistics
 from collections import Counter
@@ -33,12 +35,16 @@ _BULLET = re.compile(r"(?:[•◦▪‣·*–-]|\(?\d{1,2}[.)]|\[\d{1,3}\])\s+\S
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of a page: its words, where it stands, and how tall its letters are (points)."""
+    """A line of a page: its words, where they begin and end, and how tall its letters are (points).
+
+    `end` is lower than `base` where a parted word at its end was put together again.
+    """
 
     text: str
     left: float
     right: float
-    bottom: float
+    base: float
+    end: float
     height: float
 
 
@@ -114,10 +120,31 @@ def _split(words: Any, units: list[int]) -> Iterator[_Line]:
         text = _text(units[start:index])
         inked = [i for i in range(start, index) if units[i] > 32]
         if text.strip() and inked:
-            left, bottom, _, top = words.get_charbox(inked[0], loose=True)
-            right = words.get_charbox(inked[-1], loose=True)[2]
-            yield _Line(" ".join(text.split()), left, right, bottom, abs(top - bottom))
+            left, base = _origin(words, inked[0])
+            right, end = words.get_charbox(inked[-1])[2], _origin(words, inked[-1])[1]
+            yield _Line(" ".join(text.split()), left, right, base, end, _size(words, inked[len(inked) // 2]))
         start = index + 1
+
+
+def _origin(words: Any, index: int) -> tuple[float, float]:
+    """Return where a character stands on its line; boxes would tell where its ink is."""
+    # imported here: only PDFs need it
+    import pypdfium2.raw as pdfium
+
+    x, y = ctypes.c_double(), ctypes.c_double()
+    pdfium.FPDFText_GetCharOrigin(words.raw, index, x, y)
+    return x.value, y.value
+
+
+def _size(words: Any, index: int) -> float:
+    """Return how tall a character's font is on the page: the file may scale it."""
+    # imported here: only PDFs need it
+    import pypdfium2.raw as pdfium
+
+    matrix = pdfium.FS_MATRIX()
+    scaled = pdfium.FPDFText_GetMatrix(words.raw, index, matrix)
+    size = float(pdfium.FPDFText_GetFontSize(words.raw, index))
+    return size * math.hypot(matrix.c, matrix.d) if scaled else size
 
 
 def _text(units: list[int]) -> str:
@@ -167,30 +194,32 @@ def _without_running(pages: list[list[_Line]]) -> list[list[_Line]]:
 
 def _paragraphs(lines: list[_Line], usual: float) -> list[str]:
     """Join the lines of a page into paragraphs; larger lines become headings."""
-    gaps = [a.bottom - b.bottom for a, b in pairwise(lines) if a.bottom - b.bottom > 1]
+    gaps = [fall for a, b in pairwise(lines) if (fall := a.end - b.base) > 1]
     gap = statistics.median_low(gaps) if gaps else 0.0
-    edge = statistics.quantiles([line.right for line in lines], n=10)[-1] if len(lines) > 1 else 0.0
     paragraphs: list[list[_Line]] = []
     for line in lines:
-        if paragraphs and not _begins(paragraphs[-1][-1], line, gap, edge):
+        if paragraphs and not _begins(paragraphs[-1], line, gap):
             paragraphs[-1].append(line)
         else:
             paragraphs.append([line])
     return [_one(paragraph, usual) for paragraph in paragraphs]
 
 
-def _begins(before: _Line, line: _Line, gap: float, edge: float) -> bool:
+def _begins(paragraph: list[_Line], line: _Line, gap: float) -> bool:
     """Whether a line begins a new paragraph."""
-    if before.text.endswith(tuple(_SOFT)):
+    before = paragraph[-1]
+    fall = before.end - line.base
+    if abs(fall) < 0.6 * max(before.height, line.height):  # the same line still: a superscript, the cells of a row
         return False
-    fall = before.bottom - line.bottom
-    larger = max(before.height, line.height) > 1.15 * min(before.height, line.height) + 0.5
-    indented = line.left > before.left + 0.8 * line.height and before.text.endswith((".", "!", "?", ":", "”", '"'))
-    short = before.right < edge - 0.25 * max(edge, 1) and before.text.endswith((".", "!", "?", ":"))
-    same_line = abs(fall) < 1
-    return not same_line and (
-        fall > _PARAGRAPH * gap > 0 or larger or indented or short or bool(_BULLET.match(line.text))
-    )
+    if fall > _PARAGRAPH * gap > 0 or _BULLET.match(line.text):
+        return True
+    if max(before.height, line.height) > 1.15 * min(before.height, line.height) + 0.5:
+        return True
+    if not before.text.endswith((".", "!", "?", ":", "”", '"')):
+        return False
+    edge = max(line.right, *(each.right for each in paragraph))
+    short = before.right < edge - 0.15 * (edge - line.left)
+    return short or line.left > before.left + 0.8 * line.height
 
 
 def _one(paragraph: list[_Line], usual: float) -> str:
@@ -198,8 +227,9 @@ def _one(paragraph: list[_Line], usual: float) -> str:
     for line in paragraph:
         text = _appended(text, line.text)
     text = tidy(text.translate({ord(mark): None for mark in _SOFT}))
+    text = re.sub(r"(?:\. ?){5,}", "… ", text)  # what leads to a page number in a table of contents
     large = min(line.height for line in paragraph) >= usual * _HEADING
-    if large and len(text) <= 150 and re.search(r"[^\W\d_]{2}", text):
+    if large and len(text) <= 150 and re.search(r"[^\W\d_]{2}", text) and not text.endswith((".", ",", ";")):
         return f"## {text}"
     return re.sub(r"^[•◦▪‣·]\s+", "- ", text)
 
