@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from pathlib import Path
 
 
 def usable_cores() -> int:
@@ -20,3 +22,41 @@ def share_cores() -> None:
     on two cores took 91 s spinning and 3.6 s sleeping. OpenMP reads this once, when it is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def processor() -> str:
+    """Name the processor and the vector features it has, as the kernel lists them; as far as they can be known."""
+    return f"{_described().get('model name') or platform.processor() or platform.machine()} ({vector_features()})"
+
+
+def vector_features() -> str:
+    """Name what makes models fast here, as the kernel lists it."""
+    words = set(" ".join(_described().values()).split())
+    return " ".join(name for name in _FEATURES if name in words) or "no vector features known"
+
+
+def fast_bfloat16() -> bool:
+    """Say whether 16-bit numbers may be faster than 32-bit ones here: on x86, AVX512-BF16 or AMX must be there.
+
+    Elsewhere they are worth a trial. Without these, torch widens and narrows every number, at many times the cost.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64", "x86", "i386", "i686"):
+        return True
+    # imported here: it takes seconds; it knows the features on every system, the kernel's list is Linux's alone
+    import torch
+
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # not in every torch
+    return any(getattr(torch.cpu, name, bool)() for name in asked)
+
+
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
+
+
+def _described() -> dict[str, str]:
+    """Return the first processor's lines of /proc/cpuinfo; empty on systems that have none."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
