@@ -8,7 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from rag.records import Check, Post
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder
 from tests.house import ROOT, House
+from tests.loopback import LoopbackSite
 from tests.stories import FLATBREAD, SOURDOUGH
 from tests.test_evaluate import write as write_collection
+from tests.test_sources import STORIES
 
 FED = "Feed it every morning at eight with 50 grams of rye flour."
 QUESTION = "With which rye flour is the sourdough starter fed every morning?"
-NAMES = ("add", "ask", "search", "posts", "remove", "reindex", "doctor", "eval")
+NAMES = ("add", "ask", "search", "posts", "remove", "sources", "sync", "reindex", "doctor", "eval")
 
 
 @dataclass
@@ -102,6 +104,36 @@ class TestJson:
         assert ran.json["unchanged"] == [{"id": light_house.library.posts()[0].id, "source": str(flat)}]
         assert [set(row) for row in ran.json["failed"]] == [{"source", "error"}] * 2
         assert {Path(row["source"]).name for row in ran.json["failed"]} == {"empty.md", "missing.md"}
+
+    def test_sources_are_listed_and_forgotten(self, light_house: House, run: Callable[..., Ran]) -> None:
+        sour = light_house.write("sourdough.md", SOURDOUGH)
+        light_house.add(sour.parent)
+        [source] = run("sources", "--json").json["sources"]
+        assert set(source) == {"id", "kind", "location", "posts", "checked"}
+        assert (source["kind"], source["location"], source["posts"]) == ("folder", str(sour.parent), 1)
+        assert run("sources", "--forget", "0000", "--json").code == 1
+        assert run("sources", "--forget", source["id"], "--with-posts", "--json").json == {"sources": []}
+        assert light_house.engine.count() == (0, 0)
+
+    def test_sync_tells_what_has_changed(self, light_house: House, run: Callable[..., Ran]) -> None:
+        sour, flat = light_house.write("sourdough.md", SOURDOUGH), light_house.write("flatbread.md", FLATBREAD)
+        light_house.add(sour.parent)
+        sour.write_text(SOURDOUGH + "\nThen wait.", encoding="utf-8")
+        flat.unlink()
+        for options in (["--dry-run"], [], ["--prune"]):
+            ran = run("sync", *options, "--json")
+            assert ran.code == 0
+            assert set(ran.json) == {"added", "updated", "unchanged", "vanished", "failed"}
+            assert [Path(row["source"]).name for row in ran.json["vanished"]] == ["flatbread.md"]
+            assert len(ran.json["updated"]) == (0 if options == ["--prune"] else 1)
+        assert light_house.engine.count()[0] == 1
+        assert run("sync", "0000", "--json").code == 1
+
+    def test_a_copy_says_of_what(self, light_house: House, run: Callable[..., Ran]) -> None:
+        light_house.write_and_add("sourdough.md", SOURDOUGH)
+        ran = run("add", str(light_house.write("copy.md", SOURDOUGH + "\nOne line more.")), "--json")
+        assert [row["same_as"] for row in ran.json["unchanged"]] == ["Keeping a sourdough starter"]
+        assert "the same as" in ran.err
 
     def test_add_fails_only_if_nothing_could_be_read(self, light_house: House, run: Callable[..., Ran]) -> None:
         ran = run("add", str(light_house.home / "missing.md"), str(light_house.write("empty.md", "")), "--json")
@@ -322,6 +354,51 @@ class TestHelp:
         assert all(re.search(rf"^\s+{name}\s", shown, re.M) for name in NAMES)
 
 
+class TestChoosing:
+    """What an address leads to is found out first; the person chooses."""
+
+    SITE = (
+        {"kind": "site", "location": "https://example.com/", "what": "The whole site"},
+        {"kind": "feed", "location": "https://example.com/feed.xml", "what": "The feed"},
+    )
+
+    def choose(self, found: Sequence[Any], answer: str | None) -> tuple[list[Any], list[str]]:
+        """Return (what was chosen, what was said before) at an address."""
+        steps = commands.choose(
+            ["https://example.com", "/blog"],
+            lambda address: [{"result": {"found": list(found)}}] if found else [{"error": f"{address}: gone."}],
+            None if answer is None else lambda prompt: answer,
+        )
+        said: list[str] = []
+        while True:
+            try:
+                said.append(next(steps)["log"])
+            except StopIteration as end:
+                return end.value, said
+
+    def test_the_person_chooses_what_is_added(self) -> None:
+        assert self.choose(self.SITE, "2\n")[0] == [["feed", "https://example.com/feed.xml"], "/blog"]
+        assert self.choose(self.SITE, "\n") == (
+            [["site", "https://example.com/"], "/blog"],
+            ["1  The whole site", "2  The feed"],
+        )
+
+    @pytest.mark.parametrize("answer", ["n", "0", "3", "²", "-1", "yes please"])
+    def test_any_other_answer_adds_nothing(self, answer: str) -> None:
+        assert self.choose(self.SITE, answer)[0] == ["/blog"]
+
+    def test_with_yes_the_likeliest_is_taken(self) -> None:
+        assert self.choose(self.SITE, None) == ([["site", "https://example.com/"], "/blog"], [])
+
+    def test_a_page_and_a_feed_by_its_own_address_are_not_asked_about(self) -> None:
+        page = {"kind": "page", "location": "https://example.com/a", "what": "This page"}
+        assert self.choose([page, *self.SITE], "n")[0] == [["page", "https://example.com/a"], "/blog"]
+        assert self.choose(self.SITE[1:], "n")[0] == [["feed", "https://example.com/feed.xml"], "/blog"]
+
+    def test_an_address_with_nothing_there_is_left_to_say_why(self) -> None:
+        assert self.choose([], "1")[0] == ["https://example.com", "/blog"]
+
+
 class TestFrontDoor:
     """app.main over the real stores; no model is loaded."""
 
@@ -435,3 +512,61 @@ class TestAnotherCharacterSet:
         ran = typed("search", b"Which flour does the starter of the caf\xe9 get?", "--json", FOOTNOTE_HOME=home)
         assert b"Traceback" not in ran.stderr
         assert json.loads(ran.stdout)["hits"]
+
+
+@pytest.mark.slow
+class TestWholeSites:
+    """The real command line and a site on this machine."""
+
+    def test_a_site_comes_in_and_stays_in_step(self, tmp_path: Path) -> None:
+        told = {"FOOTNOTE_HOME": str(tmp_path / "home"), "FOOTNOTE_ALLOW_PRIVATE": "1"}
+        with LoopbackSite() as site:
+            site.blog(STORIES)
+            refused = typed("add", site.address(), "--json", **told)
+            assert refused.returncode == 1
+            assert b"--yes" in refused.stderr
+            assert b"The whole site" in refused.stderr
+            added = json.loads(typed("add", site.address(), "--yes", "--json", **told).stdout)
+            assert len(added["added"]) == len(STORIES)
+            synced = json.loads(typed("sync", "--json", **told).stdout)
+            assert {name: len(rows) for name, rows in synced.items()} == {
+                "added": 0,
+                "updated": 0,
+                "unchanged": len(STORIES),
+                "vanished": 0,
+                "failed": 0,
+            }
+            assert site.most_at_once == 1
+
+    def test_an_address_of_this_machine_is_refused_without_a_setting(self, tmp_path: Path) -> None:
+        with LoopbackSite() as site:
+            site.blog(STORIES)
+            ran = typed("add", site.address(), "--yes", "--json", FOOTNOTE_HOME=str(tmp_path))
+            assert ran.returncode == 1
+            [failed] = json.loads(ran.stdout)["failed"]
+            assert "FOOTNOTE_ALLOW_PRIVATE" in failed["error"]
+            assert site.requests == []
+            assert json.loads(typed("sources", "--json", FOOTNOTE_HOME=str(tmp_path)).stdout) == {"sources": []}
+
+    def test_killed_in_the_middle_it_goes_on_where_it_stopped(self, tmp_path: Path) -> None:
+        told = {"FOOTNOTE_HOME": str(tmp_path / "home"), "FOOTNOTE_ALLOW_PRIVATE": "1"}
+        stories = {f"/{n}": (f"Day {n}", f"<p>On day {n} the loaf rose by {n * 7} millimetres.</p>") for n in range(30)}
+        stories = {path: (title, text * 9) for path, (title, text) in stories.items()}
+        with LoopbackSite() as site:
+            site.blog(stories)
+            command = [sys.executable, str(ROOT / "app.py"), "add", site.address(), "--yes"]
+            process = subprocess.Popen(command, env={**os.environ, **told}, stderr=subprocess.PIPE)
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith(b"added") and sum(site.count(path) for path in stories) >= 15:
+                    break
+            process.kill()
+            process.wait()
+            site.forget()
+            before = len(json.loads(typed("posts", "--json", **told).stdout)["posts"])
+            assert 0 < before < 30
+            synced = json.loads(typed("sync", "--json", **told).stdout)
+            assert len(synced["added"]) == 30 - before
+            assert len(synced["unchanged"]) == before
+            assert sum(site.count(path) for path in stories) <= 30 - before + 2  # one may have been under way
+            assert json.loads(typed("doctor", "--json", **told).stdout)["ok"]

@@ -342,7 +342,12 @@ class TestJobs:
 
         house.readers.read = slow
         gate = threading.Event()
-        house.engine.jobs.start("first", lambda stop: iter(() if gate.wait(5) else ()))
+
+        def wait(stop: threading.Event) -> Iterator[FileProgress]:
+            gate.wait(5)
+            yield from ()
+
+        house.engine.jobs.start("first", wait)
         job = house.engine.add([str(house.home / "blog")])
         gate.set()
         states = list(told(job).values())

@@ -83,7 +83,7 @@ def stop(app: App) -> None:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """A Footnote without posts, one for all stories of a file."""
-    running = start(tmp_path_factory.mktemp("home"))
+    running = start(tmp_path_factory.mktemp("home"), FOOTNOTE_ALLOW_PRIVATE="1")
     yield running
     stop(running)
 

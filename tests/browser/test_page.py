@@ -56,14 +56,15 @@ def upload(page: Page, *files: tuple[str, bytes]) -> None:
     page.get_by_role("tab", name="Posts").click()
     payload = [{"name": name, "mimeType": "text/plain", "buffer": content} for name, content in files]
     page.locator("#drop input[type=file]").set_input_files(payload)
-    expect(page.locator("#outcome")).to_contain_text(f"{len(files)} of {len(files)} files done", timeout=PATIENCE)
+    outcome = page.locator("#outcome .job").filter(has_text=files[0][0])
+    expect(outcome).to_contain_text(f"{len(files)} of {len(files)} files and pages done", timeout=PATIENCE)
 
 
 def test_an_empty_library_leads_to_the_samples_and_to_a_first_answer_with_proof(open_page: Open) -> None:
     page = open_page()
     expect(page.get_by_text("There are no posts yet")).to_be_visible()
     page.get_by_role("button", name="Try it with the sample posts").click()
-    expect(page.locator("#outcome")).to_contain_text("3 of 3 files done", timeout=PATIENCE)
+    expect(page.locator("#outcome")).to_contain_text("3 of 3 files and pages done", timeout=PATIENCE)
     expect(page.locator("#counts")).to_contain_text("3 posts")
     page.get_by_role("tab", name="Ask").click()
     expect(page.locator(".example:visible")).to_have_count(3)
@@ -196,7 +197,7 @@ def test_a_post_is_removed_only_after_a_second_click(open_page: Open) -> None:
     expect(page.locator("#list")).to_contain_text("Keeping a sourdough starter")
     page.get_by_role("button", name="Remove this post…").click()
     page.get_by_role("button", name="Yes, remove it for good").click()
-    expect(page.locator("#outcome")).to_contain_text("gone")
+    expect(page.locator("#message")).to_contain_text("gone")
     expect(page.locator("#list")).not_to_contain_text("Keeping a sourdough starter")
 
 
