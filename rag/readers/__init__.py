@@ -24,13 +24,13 @@ def _written(make: Callable[[str, str, str], Post]) -> Reader:
     """Make a reader of one that takes (text, source, name for lack of a title) and returns its one post."""
 
     def read_text(document: Document, data: bytes, limits: Limits) -> list[Post]:  # noqa: ARG001 - all readers take it
-        return [make(decode(data, document.name), document.source, title_from_name(document.name))]
+        return [make(decode(data, document.name), document.source, title_from_name(_full_name(document)))]
 
     return read_text
 
 
 def _read_page(document: Document, data: bytes, limits: Limits) -> list[Post]:  # noqa: ARG001 - all readers take it
-    content, title = decode(data, document.name), title_from_name(document.name)
+    content, title = decode(data, document.name), title_from_name(_full_name(document))
     return [html.read(content, document.source, title, address=document.address)]
 
 
@@ -257,7 +257,8 @@ def _sniffed(data: bytes) -> str:
         return ".mhtml"
     if _lists_posts(data[:65_536]):
         return ".json" if head.startswith(b"{") else ".xml"
-    return ".html" if lower.startswith((b"<!doctype html", b"<html")) or b"<html" in lower else ""
+    page = lower.startswith(b"<") and (b"<!doctype html" in lower or b"<html" in lower)
+    return ".html" if page else ""
 
 
 def _lists_posts(beginning: bytes) -> bool:

@@ -30,9 +30,12 @@ _OPENING = re.compile(
 )
 
 
-def segments(text: str) -> Iterator[tuple[bool, str]]:
-    """Split Markdown into (is code, text): fenced and indented code, and what stands for it (Liquid's highlight, HTML's
-    pre), which comes out fenced. HTML tables come out as Markdown; comments, scripts and styles are left out."""
+def segments(text: str, tags: bool = False) -> Iterator[tuple[bool, str]]:
+    """Split Markdown into (is code, text): fenced and indented code is code.
+
+    With `tags` so is what stands for it (Liquid's highlight, HTML's pre), and it comes out fenced; HTML tables come out
+    as Markdown; comments, scripts and styles are left out.
+    """
     missing: set[str] = set()  # ends that do not come any more
     converted = 0
     at = start = end = 0
@@ -46,11 +49,11 @@ def segments(text: str) -> Iterator[tuple[bool, str]]:
             yield True, text[at:stop]
             at = start = stop
             blank = False
-        elif (opening := _opening(text, at, end)) and (stop := _closing(text, opening, missing)):
+        elif tags and (opening := _opening(text, at, end)) and (closing := _closing(text, opening, missing)):
             yield False, text[start : opening.start()]
             converted += bool(opening["html"])
-            yield _stand_in(opening, text[opening.start() : stop], converted)
-            at = start = stop
+            yield _stand_in(text, opening, closing, converted)
+            at = start = closing.end()
             blank = False
         else:
             if fresh and (line := text[at:end]).strip():
@@ -117,8 +120,8 @@ def _opening(text: str, at: int, end: int) -> re.Match[str] | None:
     return opening if opening and text.count("`", at, opening.start()) % 2 == 0 else None
 
 
-def _closing(text: str, opening: re.Match[str], missing: set[str]) -> int:
-    """Return where the block ends that was opened, 0 if it does not."""
+def _closing(text: str, opening: re.Match[str], missing: set[str]) -> re.Match[str] | None:
+    """Return the end of the block that was opened, None if it has none."""
     if name := (opening["liquid"] or "").lower():
         pattern = rf"\{{%-?[ \t]*end{name}[ \t]*-?%\}}"
     elif opening["hugo"]:
@@ -128,18 +131,17 @@ def _closing(text: str, opening: re.Match[str], missing: set[str]) -> int:
     else:
         pattern = "-->" if opening["comment"] else r"^[ \t]{0,3}%%[ \t]*$"
     if pattern in missing:
-        return 0
+        return None
     found = re.compile(pattern, re.I | re.M).search(text, opening.end())
     if not found:
         missing.add(pattern)
-    return found.end() if found else 0
+    return found
 
 
-def _stand_in(opening: re.Match[str], block: str, converted: int) -> tuple[bool, str]:
+def _stand_in(text: str, opening: re.Match[str], closing: re.Match[str], converted: int) -> tuple[bool, str]:
     """Return what is read in place of a block."""
     liquid = (opening["liquid"] or "").lower()
-    inside = block[opening.end() - opening.start() :]
-    inside = inside[: max(inside.rfind("<"), inside.rfind("{"), 0)]
+    inside = text[opening.end() : closing.start()]
     if liquid in ("raw", "verbatim"):  # where it holds back no tags it is only a habit
         return "{{" in inside or "{%" in inside, inside
     if liquid in ("highlight", "codeblock") or opening["hugo"]:
@@ -149,6 +151,7 @@ def _stand_in(opening: re.Match[str], block: str, converted: int) -> tuple[bool,
         return True, f"\n{fence}{language.group(1) if language else ''}\n{code}\n{fence}\n"
     if (opening["html"] or "").lower() not in ("pre", "table"):
         return True, ""
+    block = text[opening.start() : closing.end()]
     return True, _as_markdown(block) if converted <= _HTML_BLOCKS else block
 
 
@@ -209,7 +212,14 @@ def readable(text: str, mdx: bool = False) -> str:
             prose = each(prose)
         return prose if prose == before else re.sub(r"\n[ \t]*\n(?:[ \t]*\n)+", "\n\n", prose)
 
-    return outside_code(text, change)
+    pieces = [""]
+    for code, piece in segments(text, tags=True):
+        piece = piece if code else _around_spans(piece, change)
+        # where a block was taken out, the blank lines around it become one
+        pieces.append(piece.lstrip("\n") if pieces[-1].endswith("\n\n") else piece)
+        if not pieces[-1]:
+            pieces.pop()
+    return "".join(pieces)
 
 
 _ARGUMENT = re.compile(r"""(?:([\w-]{1,60})\s*=\s*)?(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|`([^`]*)`|“([^”]*)”)""", re.S)

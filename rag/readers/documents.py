@@ -36,7 +36,7 @@ def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post]:
         source=document.source,
         title=found.title or known.get("title") or _heading(found.text),
         text=found.text,
-        date=facts.iso_day(known.get("date")) or found.date,
+        date=found.date or facts.iso_day(known.get("date")),
         tags=found.tags or known.get("tags") or (),
         author=found.author or known.get("author"),
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -85,9 +87,14 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
             return None
         with path.open("rb") as file:
             lines = file.read(_RULES).decode("utf-8", "replace").splitlines()
-        return GitIgnoreSpec.from_lines(line for line in lines if line.replace("**", "").count("*") <= _STARS)
-    except (OSError, ValueError):  # rules that cannot be read or understood ignore nothing
+    except OSError:
         return None
+    sound = []
+    for line in lines:
+        with suppress(ValueError, re.error):  # a rule that cannot be understood ignores nothing
+            if line.replace("**", "").count("*") <= _STARS and GitIgnoreSpec.from_lines([line]):
+                sound.append(line)
+    return GitIgnoreSpec.from_lines(sound)
 
 
 def _ignored(path: Path, is_folder: bool, rules: list[tuple[Path, GitIgnoreSpec]]) -> bool:

@@ -95,6 +95,7 @@ local function facts(document)
     date = text_of(meta.date),
     tags = list_of(meta.keywords or meta.tags or meta.subject),
   })
+  document.meta = {} -- it would be written once more, as a title block
   table.insert(document.blocks, 1, pandoc.CodeBlock(known, pandoc.Attr("", {"facts"})))
   return document
 end

@@ -42,7 +42,7 @@ def convert(data: bytes, form: str, name: str) -> Converted:
     # imported here: most posts do without it
     import pypandoc
 
-    command = [pypandoc.get_pandoc_path(), "--sandbox", "--quiet", "-f", form, "-t", _TO, "--wrap=none"]
+    command = [pypandoc.get_pandoc_path(), "--sandbox", "--quiet", "-s", "-f", form, "-t", _TO, "--wrap=none"]
     command += [f"--lua-filter={_FILTER}", "+RTS", f"-M{MEMORY}", "-RTS"]
     try:
         ran = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS, check=False)  # noqa: S603
@@ -67,7 +67,7 @@ def fragment_to_markdown(html: str, base_url: str = "") -> str:
 
     Links are made whole by `base_url` where it is given. Raise BadFile if the HTML is more than pandoc can take.
     """
-    base = f'<base href="{escape(base_url)}">' if base_url else ""
+    base = f'<head><base href="{escape(base_url)}"></head>' if base_url else ""
     return convert((base + html).encode("utf-8", "replace"), "html-native_divs-native_spans", base_url or "HTML").text
 
 
