@@ -105,6 +105,7 @@ def serve(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a system that shuts down ends it as Ctrl-C does
     try:
         with _engine(settings) as engine:
+            engine.resume()  # first: later, what a person has just begun would look as if it had been interrupted
             app = launch(engine, settings, lambda: machine_checks(settings))
             threading.Thread(target=_work_behind, args=(engine,), daemon=True).start()
             webbrowser.open(app.local_url)
@@ -150,12 +151,11 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
 
 
 def _work_behind(engine: Engine) -> None:
-    """Load the models, go on with what was interrupted, then look for new posts once a day."""
+    """Load the models, then look for new posts once a day."""
     try:
         engine.warm_up()
     except FootnoteError as error:
         engine.trouble = str(error)  # the page shows it; asking says it again
-    engine.resume()
     while True:
         engine.sync_if_due()
         time.sleep(_SCHEDULE_S)

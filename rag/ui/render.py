@@ -220,7 +220,7 @@ def _duration(seconds: float) -> str:
 
 def _row(row: FileProgress) -> str:
     name = _name(row.source)
-    detail = row.error.removeprefix(f"{name}: ") or (
+    detail = row.error.removeprefix(f"{row.source}: ").removeprefix(f"{name}: ") or (
         f"{row.title} · {row.passages} passages" if row.passages else row.title
     )
     detail += f" · the same post as “{row.same_as}”" if row.same_as else ""
