@@ -203,7 +203,7 @@ def _pace(job: Job) -> str:
     states = Counter(row.state for row in rows)
     parts = [f"{job.done:,} of {len(rows):,} files and pages done"]
     parts += [f"{states[state]:,} {word}" for state, word in _COUNTED.items() if states[state]]
-    if not job.ended and job.rate:
+    if not job.ended and job.rate >= 1:
         parts.append(f"{job.rate:.0f} passages a second")
     if job.stop.is_set() and not job.ended:
         parts.append("stopping")
@@ -221,7 +221,7 @@ def _duration(seconds: float) -> str:
 def _row(row: FileProgress) -> str:
     name = _name(row.source)
     detail = row.error.removeprefix(f"{row.source}: ").removeprefix(f"{name}: ") or (
-        f"{row.title} · {row.passages} passages" if row.passages else row.title
+        f"{row.title} · {row.passages} passage{'s' * (row.passages != 1)}" if row.passages else row.title
     )
     detail += f" · the same post as “{row.same_as}”" if row.same_as else ""
     return (
