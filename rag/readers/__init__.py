@@ -37,9 +37,9 @@ def _read_page(document: Document, data: bytes, limits: Limits) -> list[Post]:  
 def _read_xml(document: Document, data: bytes, limits: Limits) -> Iterable[Post | Refused]:
     if feeds.is_feed(data):
         return feeds.read(document, data, limits)
-    if feeds.is_page(data):
+    if feeds.root(data) == "html":
         return _read_page(document, data, limits)
-    if feeds.is_list(data):
+    if feeds.root(data) in ("urlset", "sitemapindex", "opml"):
         raise BadFile(f"{document.name}: this file lists addresses, not posts. Give the site's address instead.")
     raise BadFile(f"{document.name}: this XML file is neither a feed nor a WordPress export. Export it again.")
 
@@ -154,14 +154,15 @@ def _posts(document: Document, limits: Limits) -> Iterator[Post | Refused]:
     if ending == ".zip" and document.path:  # read in place: it may be larger than the memory
         size = _size(document)
         if size > limits.archive_bytes:
-            raise too_large(document.name, size, limits.archive_bytes)
+            raise too_large(document.name, size, limits.archive_bytes, "Unpack it and add the folder.")
         with Path(document.path).open("rb") as file:
             yield from archive.read(document, file, limits, READERS, _read_member)
         return
     data = _content(document, limits)
-    if ending not in READERS:
-        ending = _sniffed(data)
-        document = replace(document, name=document.name + ending) if ending in _NAMED else document
+    sniffed = _sniffed(data) if ending not in READERS or document.address else ""
+    if ending not in READERS or sniffed in (".html", ".pdf"):  # sites give pages under any name
+        document = replace(document, name=document.name + sniffed) if sniffed in _NAMED else document
+        ending = sniffed
     reader = READERS.get(ending)
     if reader is None:
         raise BadFile(
@@ -249,8 +250,9 @@ def _sniffed(data: bytes) -> str:
     head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     lower = head.lower()
     if head.startswith(b"PK\3\4"):
-        kinds = {b"application/epub+zip": ".epub", b"opendocument.text": ".odt", b"word/": ".docx"}
-        return next((ending for mark, ending in kinds.items() if mark in head), ".zip")
+        kinds = {b"application/epub+zip": ".epub", b"opendocument.text": ".odt"}
+        office = ".docx" if b"word/document.xml" in data and b"[Content_Types].xml" in data else ".zip"
+        return next((ending for mark, ending in kinds.items() if mark in head[:200]), office)
     if head.startswith(b"%PDF-"):
         return ".pdf"
     if lower.startswith((b"mime-version:", b"from: <saved by")):

@@ -116,7 +116,7 @@ def _medium_pages(archive: Files) -> list[str]:
 
 def _entry(page: str, path: str) -> Item:
     # imported here: only this format needs it
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
     from lxml import html as lxml_html
 
     try:

@@ -17,12 +17,13 @@ from rag.readers.limits import Limits
 from rag.readers.pandoc import fragment_to_markdown
 from rag.records import Document, Post, Refused
 
-_FEED_XML = re.compile(rb"<(?:\w{1,30}:)?(?:rss|feed|RDF|channel)\b", re.I)
+_ROOT = re.compile(rb"<(?:[\w.-]{1,30}:)?([A-Za-z][\w.-]{0,30})")
+_FEED_ROOT = re.compile(rb"<(?:\w{1,30}:)?(?:rss|feed|RDF)[\s>]", re.I)
+_FEEDS = {"rss", "feed", "rdf", "channel"}
 _WORDPRESS = re.compile(rb"wordpress\.org/export|<wp:wxr_version")
-_LIST_XML = re.compile(rb"<(?:\w{1,30}:)?(urlset|sitemapindex|opml)\b", re.I)
-_PAGE_XML = re.compile(rb"<html\b", re.I)
 _JSON_FEED = re.compile(rb'"version"\s{0,20}:\s{0,20}"https?:(?:\\?/){2}jsonfeed\.org', re.I)
-_BEGINNING = 4096
+_BEGINNING = 65_536
+_BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
 
 @dataclass(frozen=True)
@@ -49,25 +50,29 @@ class Feed:
 
 def is_feed(beginning: bytes) -> bool:
     """Whether the beginning of an XML or JSON file says that it is a feed or a WordPress export."""
-    head = _plain(beginning[:_BEGINNING])
-    if head.lstrip().startswith(b"{"):
-        return bool(_JSON_FEED.search(_plain(beginning)))
-    return bool(_FEED_XML.search(head)) and not _LIST_XML.search(head) and not _PAGE_XML.search(head)
+    plain = beginning.replace(b"\0", b"")  # UTF-16 looks like ASCII without its zeros
+    if plain.lstrip(_BLANK).startswith(b"{"):
+        return bool(_JSON_FEED.search(plain))
+    return root(beginning) in _FEEDS
 
 
-def is_page(beginning: bytes) -> bool:
-    """Whether the beginning of an XML file says that it is a web page."""
-    return bool(_PAGE_XML.search(_plain(beginning[:_BEGINNING])))
-
-
-def is_list(beginning: bytes) -> bool:
-    """Whether the beginning of an XML file says that it lists addresses: a sitemap, or feeds (OPML)."""
-    return bool(_LIST_XML.search(_plain(beginning[:_BEGINNING])))
+def root(beginning: bytes) -> str:
+    """Return the name of an XML file's outermost element in small letters, without its prefix; "" if there is none."""
+    rest = beginning[:_BEGINNING].replace(b"\0", b"").lstrip(_BLANK)
+    while rest.startswith((b"<?", b"<!")):
+        end = b"?>" if rest.startswith(b"<?") else b"-->" if rest.startswith(b"<!--") else b">"
+        if end == b">" and 0 <= rest.find(b"[") < rest.find(b">"):
+            end = b"]>"
+        rest = rest.partition(end)[2].lstrip()
+    if named := _ROOT.match(rest):
+        return named.group(1).decode("ascii", "replace").lower()
+    # some feeds have warnings of their server, or noise, before them
+    return "rss" if _FEED_ROOT.search(rest) else ""
 
 
 def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Refused]:  # noqa: ARG001 - all take it
     """Read a feed or a WordPress export: a post for each entry that carries its text."""
-    if _WORDPRESS.search(data[: 16 * _BEGINNING]):
+    if _WORDPRESS.search(data[:_BEGINNING]):
         yield from _wordpress(document, data)
         return
     feed = parse(data, document.address or "", document.name)
@@ -81,7 +86,7 @@ def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Ref
 def parse(data: bytes, address: str, name: str) -> Feed:
     """Take a feed apart. `address`: where it was fetched, for links that are not whole. Raise BadFile if it is none."""
     try:
-        return _json_feed(data, name) if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else _xml_feed(data, address)
+        return _json_feed(data, name) if data.lstrip(_BLANK)[:1] == b"{" else _xml_feed(data, address)
     except RecursionError as error:
         raise BadFile(f"{name}: this feed is nested too deeply to be read. Check where it came from.") from error
 
@@ -108,15 +113,12 @@ class Sources:
 
     def of(self, item: Item) -> str:
         """Return an entry's address if it was fetched, else the document's source and what identifies the entry."""
-        source = f"{self._document.source}#{tidy(item.guid or item.address or item.title)[:500] or 'entry'}"
+        part = " ".join(tidy(item.guid or item.address or item.title).split())[:500]
+        source = f"{self._document.source}#{part or 'entry'}"
         if self._document.address and item.address:
             source = item.address
         times = self._given[source] = self._given.get(source, 0) + 1
         return source if times == 1 else f"{source}#{times}"
-
-
-def _plain(beginning: bytes) -> bytes:
-    return beginning.replace(b"\0", b"")  # UTF-16 looks like ASCII without its zeros
 
 
 def _parsed(data: bytes, address: str) -> Any:

@@ -20,12 +20,13 @@ from rag.readers.decode import tidy
 from rag.readers.limits import Limits
 from rag.records import Document, Post
 
-_PAGES = 3000  # a page takes about 3 ms, so that this is half of the time that a post may take
+_PAGES = 3000  # a full page takes about 2 ms, so that this is a third of the time that a post may take
 _PARAGRAPH = 1.45  # a gap of so many usual gaps between lines is one between paragraphs
 _HEADING = 1.2  # letters so much larger than the usual ones are a heading
 _RUNNING = 0.3  # what stands on so many of the pages runs along them
 _EDGE = 2  # lines at the top and the bottom that may do so
 _SOFT = "\ufffe\x02\xad"  # how a hyphen that only ends a line is given
+_INKED = re.compile(r"[^\s\0](?:[^\r\n]*[^\s\0])?")
 _NO_TITLE = re.compile(
     r"untitled|microsoft word|powerpoint|\.(?:docx?|dvi|indd|tex|pdf|qxd|odt|rtf)$|^\W*\d*\W*$", re.I
 )
@@ -97,7 +98,6 @@ def _lines(opened: Any, number: int) -> list[_Line]:
     """Return the lines of a page; none if it is damaged."""
     # imported here: only PDFs need it
     import pypdfium2
-    import pypdfium2.raw as pdfium
 
     try:
         page = opened[number]
@@ -105,25 +105,34 @@ def _lines(opened: Any, number: int) -> list[_Line]:
     except pypdfium2.PdfiumError:
         return []
     try:
-        raw = words.raw
-        count = pdfium.FPDFText_CountChars(raw)
-        units = [pdfium.FPDFText_GetUnicode(raw, index) for index in range(max(0, count))]
-        return list(_split(words, units))
+        return list(_split(words, _characters(words)))
     finally:
         words.close()
         page.close()
 
 
-def _split(words: Any, units: list[int]) -> Iterator[_Line]:
-    start = 0
-    for index in [*(i for i, unit in enumerate(units) if unit in (10, 13)), len(units)]:
-        text = _text(units[start:index])
-        inked = [i for i in range(start, index) if units[i] > 32]
-        if text.strip() and inked:
-            left, base = _origin(words, inked[0])
-            right, end = words.get_charbox(inked[-1])[2], _origin(words, inked[-1])[1]
-            yield _Line(" ".join(text.split()), left, right, base, end, _size(words, inked[len(inked) // 2]))
-        start = index + 1
+def _characters(words: Any) -> str:
+    """Return a page's characters, one for each that the library counts."""
+    # imported here: only PDFs need it
+    import pypdfium2.raw as pdfium
+
+    count = max(0, pdfium.FPDFText_CountChars(words.raw))
+    buffer = (ctypes.c_ushort * (count + 1))()
+    written = pdfium.FPDFText_GetText(words.raw, 0, count, buffer)
+    if written == count + 1:
+        return "".join(map(chr, buffer[:count]))
+    # some characters are left out of the text, and places would not fit
+    units = (pdfium.FPDFText_GetUnicode(words.raw, index) for index in range(count))
+    return "".join(chr(unit) if unit < 0x110000 else " " for unit in units)
+
+
+def _split(words: Any, characters: str) -> Iterator[_Line]:
+    for match in _INKED.finditer(characters):
+        first, last = match.start(), match.end() - 1
+        text = match.group().encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
+        left, base = _origin(words, first)
+        right, end = words.get_charbox(last)[2], _origin(words, last)[1]
+        yield _Line(" ".join(text.split()), left, right, base, end, _size(words, (first + last) // 2))
 
 
 def _origin(words: Any, index: int) -> tuple[float, float]:
@@ -145,12 +154,6 @@ def _size(words: Any, index: int) -> float:
     scaled = pdfium.FPDFText_GetMatrix(words.raw, index, matrix)
     size = float(pdfium.FPDFText_GetFontSize(words.raw, index))
     return size * math.hypot(matrix.c, matrix.d) if scaled else size
-
-
-def _text(units: list[int]) -> str:
-    """Return the characters of UTF-16 units; halves of pairs are dropped."""
-    text = "".join(chr(unit) for unit in units if unit < 0x110000)
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")
 
 
 def _usual_height(pages: list[list[_Line]]) -> float:
@@ -240,9 +243,14 @@ def _appended(text: str, words: str) -> str:
         return words
     if text[-1] in _SOFT:
         return text[:-1] + words
-    if re.search(r"[^\W\d_]-$", text) and words[:1].islower():
+    if _parted(text) and words[:1].islower():
         return text[:-1] + words
     return f"{text} {words}"
+
+
+def _parted(text: str) -> bool:
+    """Whether a text ends with a word's first half and a hyphen."""
+    return text.endswith("-") and text[-2:-1].isalpha()
 
 
 def _joined(pages: list[list[str]]) -> tuple[str, list[int]]:
@@ -266,7 +274,7 @@ def _joined(pages: list[list[str]]) -> tuple[str, list[int]]:
             runs_on = (
                 not begun and parts and paragraph[0].islower() and not text.rstrip().endswith((".", "!", "?", ":"))
             )
-            if runs_on and re.search(r"[^\W\d_]-$", text):
+            if runs_on and _parted(text):
                 parts[-1] = text = text[:-1]
                 length -= 1
             elif parts:
