@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,8 @@ from hypothesis import strategies as st
 
 from rag.errors import BadFile
 from rag.readers import find_files, formats, read_bytes, read_file, title_from_name
-from rag.records import Post
+from rag.readers import read as read_all
+from rag.records import Document, Post, Refused
 from tests.stories import SOURDOUGH
 
 LIMIT = 1_000_000
@@ -318,7 +318,10 @@ class TestRefusals:
     def test_an_ending_in_capitals_is_the_same_ending(self) -> None:
         assert read("# Bread\n\nRises.", "POST.MD").title == "Bread"
 
-    @given(st.binary(max_size=400), st.sampled_from(["a.md", "a.txt", "a.html"]))
+    @given(
+        st.binary(max_size=400),
+        st.sampled_from(["a.md", "a.mdx", "a.txt", "a.html", "a.mhtml", "a.json", "a.xml", "a.zip", "a.pdf", "a"]),
+    )
     def test_any_bytes_become_a_post_or_a_sentence(self, data: bytes, name: str) -> None:
         assert "\r" not in post_or_refusal(data, name)
 
@@ -400,7 +403,14 @@ class TestFiles:
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ["blogs/18f", "blogs/simonw_til", "seed/posts", "hostile"])
 def test_real_and_hostile_files_become_posts_or_sentences(datasets: Path, folder: str) -> None:
-    paths: list[Any] = find_files(datasets / folder)[:: 5 if folder.startswith("blogs") else 1]
-    for path in paths:
-        text = post_or_refusal(path.read_bytes(), path.name)
-        assert folder == "hostile" or path.name not in text, text
+    for path in find_files(datasets / folder)[:: 5 if folder != "seed/posts" else 1]:
+        results = list(read_all(Document(str(path), path.name, path=str(path))))
+        assert results
+        for result in results:
+            if isinstance(result, Refused):
+                assert folder == "hostile", result
+                assert result.reason.startswith(path.name)
+                assert result.reason.endswith(".")
+            else:
+                assert 0 < len(result.title) <= 300
+                assert result.text.strip()

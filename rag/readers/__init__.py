@@ -209,7 +209,8 @@ def _finished(post: Post, document: Document, limits: Limits) -> Post | Refused:
 
 def _full_name(document: Document) -> str:
     """Return a document's name with its folder's, which names the post where the file is called index."""
-    return str(PurePath(PurePath(document.path).parent.name, document.name)) if document.path else document.name
+    folder = printable(PurePath(document.path).parent.name) if document.path else ""
+    return str(PurePath(folder, document.name)) if folder else document.name
 
 
 def _content(document: Document, limits: Limits) -> bytes:

@@ -39,15 +39,6 @@ class Item:
     html: str
 
 
-@dataclass(frozen=True)
-class Feed:
-    """A feed: its title, its entries in order, and the address of its next part where it has several."""
-
-    title: str
-    items: tuple[Item, ...]
-    following: str = ""
-
-
 def is_feed(beginning: bytes) -> bool:
     """Whether the beginning of an XML or JSON file says that it is a feed or a WordPress export."""
     plain = beginning.replace(b"\0", b"")  # UTF-16 looks like ASCII without its zeros
@@ -75,20 +66,15 @@ def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Ref
     if _WORDPRESS.search(data[:_BEGINNING]):
         yield from _wordpress(document, data)
         return
-    feed = parse(data, document.address or "", document.name)
-    if not feed.items:
+    if data.lstrip(_BLANK)[:1] == b"{":
+        items = _json_items(data, document.name)
+    else:
+        items = [_item(entry) for entry in _parsed(data, document.address or "").entries]
+    if not items:
         raise BadFile(f"{document.name}: this feed is empty. Give the address of the site, or its posts as files.")
     sources = Sources(document)
-    for item in feed.items:
+    for item in items:
         yield post_of(item, sources.of(item), document.address or item.address or "", document.name)
-
-
-def parse(data: bytes, address: str, name: str) -> Feed:
-    """Take a feed apart. `address`: where it was fetched, for links that are not whole. Raise BadFile if it is none."""
-    try:
-        return _json_feed(data, name) if data.lstrip(_BLANK)[:1] == b"{" else _xml_feed(data, address)
-    except RecursionError as error:
-        raise BadFile(f"{name}: this feed is nested too deeply to be read. Check where it came from.") from error
 
 
 def post_of(item: Item, source: str, base: str, name: str) -> Post | Refused:
@@ -132,16 +118,6 @@ def _parsed(data: bytes, address: str) -> Any:
     )
 
 
-def _xml_feed(data: bytes, address: str) -> Feed:
-    found = _parsed(data, address)
-    following = next((link.get("href", "") for link in found.feed.get("links", ()) if link.get("rel") == "next"), "")
-    return Feed(
-        title=facts.unmarked(tidy(found.feed.get("title", ""))),
-        items=tuple(_item(entry) for entry in found.entries),
-        following=facts.web_address(following) or "",
-    )
-
-
 def _item(entry: Any) -> Item:
     published = next((d for key in ("published", "updated", "created") if (d := entry.get(key))), "")
     parsed = entry.get("published_parsed") or entry.get("updated_parsed")
@@ -169,28 +145,23 @@ def _as_html(plain: str) -> str:
     return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n\s*\n", plain.strip()))
 
 
-def _json_feed(data: bytes, name: str) -> Feed:
+def _json_items(data: bytes, name: str) -> list[Item]:
     try:
-        feed = json.loads(decode(data, name))
-        items = [item for item in feed["items"] if isinstance(item, dict)]
+        items = [item for item in json.loads(decode(data, name))["items"] if isinstance(item, dict)]
     except (ValueError, KeyError, TypeError) as error:
         raise BadFile(f"{name}: this JSON file is damaged or no feed. Check where it came from.") from error
-    return Feed(
-        title=facts.line(feed.get("title")),
-        items=tuple(
-            Item(
-                guid=str(item.get("id") or ""),
-                address=facts.web_address(item.get("url") or item.get("external_url")),
-                title=facts.unmarked(item.get("title")),
-                date=facts.iso_day(item.get("date_published") or item.get("date_modified")),
-                tags=facts.tags_of(item.get("tags") or ()),
-                author=facts.author_of(item.get("authors") or item.get("author")),
-                html=_json_body(item),
-            )
-            for item in items
-        ),
-        following=facts.web_address(feed.get("next_url")) or "",
-    )
+    return [
+        Item(
+            guid=str(item.get("id") or ""),
+            address=facts.web_address(item.get("url") or item.get("external_url")),
+            title=facts.unmarked(item.get("title")),
+            date=facts.iso_day(item.get("date_published") or item.get("date_modified")),
+            tags=facts.tags_of(item.get("tags") or ()),
+            author=facts.author_of(item.get("authors") or item.get("author")),
+            html=_json_body(item),
+        )
+        for item in items
+    ]
 
 
 def _json_body(item: dict[str, Any]) -> str:

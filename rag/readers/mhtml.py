@@ -30,9 +30,11 @@ def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post]:  # 
     if page is None or not isinstance(payload, bytes):
         raise BadFile(f"{document.name}: this web archive holds no page. Save the page again, as HTML.")
     title = _header(message, "Subject") or title_from_name(document.name)
-    post = html.read(_text(payload, page.get_content_charset(), document.name), document.source, title)
-    address = _header(message, "Snapshot-Content-Location") or _header(page, "Content-Location")
-    yield replace(post, url=post.url or web_address(address))
+    saved = _header(message, "Snapshot-Content-Location") or _header(page, "Content-Location")
+    address = web_address(saved)
+    text = _text(payload, page.get_content_charset(), document.name)
+    post = html.read(text, document.source, title, address=address)
+    yield replace(post, url=post.url or address)
 
 
 def _text(payload: bytes, charset: str | None, name: str) -> str:
