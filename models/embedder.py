@@ -33,7 +33,7 @@ _BATCH_TOKENS = 2048
 """Tokens computed at once, padding included. Seconds for 320 passages of 150 tokens (bfloat16, two threads):
 1024: 2.48, 2048: 2.44, 4096: 2.70, 8192: 2.91; larger ones outgrow the processor's caches."""
 _ALONE = 256  # tokens; so few are not worth a second thread
-_MOST_THREADS = 8  # more wait for each other in Python
+_MOST_THREADS = 8  # past that each gets several cores, for they share Python between the layers
 
 
 class SentenceTransformerEmbedder:
@@ -88,7 +88,7 @@ class SentenceTransformerEmbedder:
         """Load the model, once, in the form that is fastest here. Raise ModelError if that cannot be done."""
         with self._lock:
             if self._loaded is None:
-                model = _load(self._folder, self.name)
+                model = _load(self.folder, self.name)
                 tokenizing = threading.Lock()  # held by whoever uses the tokenizer, for a batch at most
                 model.preprocess = _locked(tokenizing, model.preprocess)
                 self._count = _counter(model, tokenizing)
@@ -117,7 +117,7 @@ class SentenceTransformerEmbedder:
         except ModelError as error:
             return [Check("embedder", False, str(error))]
         what = f"{self.name}, {self.dimension} wide, {self.max_tokens} tokens, fingerprint {self.fingerprint}"
-        return [Check("embedder", True, f"{what}, in {self._folder}, runs in {self._form}")]
+        return [Check("embedder", True, f"{what}, in {self.folder}, runs in {self._form}")]
 
     @property
     def _model(self) -> Any:
@@ -125,7 +125,8 @@ class SentenceTransformerEmbedder:
         return self._loaded
 
     @cached_property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where the model lies. Raise ModelError if it is not to be had."""
         if not self._setting:
             return _packaged()
         if os.path.isdir(self._setting):
@@ -136,8 +137,8 @@ class SentenceTransformerEmbedder:
     def _hashes(self) -> dict[str, str]:
         """SHA-256 of each file that decides what the vectors are."""
         wanted = {".safetensors", ".bin", ".json", ".model", ".txt"}
-        paths = (path for path in self._folder.rglob("*") if path.is_file() and path.suffix in wanted)
-        return {path.relative_to(self._folder).as_posix(): sha256(path) for path in paths}
+        paths = (path for path in self.folder.rglob("*") if path.is_file() and path.suffix in wanted)
+        return {path.relative_to(self.folder).as_posix(): sha256(path) for path in paths}
 
     def _identify(self, prompts: Mapping[str, str]) -> str:
         digest = hashlib.sha256(repr(sorted(prompts.items())).encode())
@@ -151,7 +152,8 @@ class SentenceTransformerEmbedder:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         encode = partial(getattr(self._model, method), show_progress_bar=False, normalize_embeddings=True)
         cores = usable_cores()
-        batches = self._batches(texts, min(cores, _MOST_THREADS))
+        most = min(cores, _MOST_THREADS) if self._model.device.type == "cpu" else 1
+        batches = self._batches(texts, most)
 
         def fill(batch: Sequence[int]) -> None:
             vectors[batch] = encode([texts[place] for place in batch], batch_size=len(batch))
@@ -160,7 +162,7 @@ class SentenceTransformerEmbedder:
             _use_cores(cores)
             fill(batches[0])
         elif batches:
-            threads = min(cores, _MOST_THREADS, len(batches))
+            threads = min(most, len(batches))
             with ThreadPoolExecutor(threads, "embedder", _use_cores, (cores // threads,)) as pool:
                 list(pool.map(fill, batches))
         if not np.isfinite(vectors).all():

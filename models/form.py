@@ -81,7 +81,10 @@ def settle(model: Any, notes: Path | None, key: str) -> Form:
     known = _recall(notes, key)
     if known and _shape(known.name, parts) is not None:
         return known
-    form = _trial(model, parts)
+    try:
+        form = _trial(model, parts)
+    except Exception:  # it cannot encode as it is; whoever asks it to will be told
+        return Form()
     _remember(notes, key, form)
     return form
 
