@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from rag.passages import split
-from rag.readers import read_bytes
 from rag.records import Post
 from rag.sentences import sentence_spans
 from tests.house import House, outcomes
+from tests.reading import read_bytes
 
 
 def read(content: str, name: str = "post.md") -> Post:

@@ -12,8 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rag.passages import TARGET_TOKENS, split
-from rag.readers import find_files, read_file
+from rag.readers import find_files
 from rag.records import Passage, Post
+from tests.reading import read_file
 from tests.stories import SOURDOUGH, count_words, passages_of, post
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import BadFile
-from rag.readers import find_files, formats, read_bytes, read_file, title_from_name
+from rag.readers import find_files, formats, title_from_name
 from rag.readers import read as read_all
 from rag.records import Document, Post, Refused
+from tests.reading import read_bytes, read_file
 from tests.stories import SOURDOUGH
 
 LIMIT = 1_000_000

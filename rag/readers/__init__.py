@@ -5,7 +5,6 @@ A reader gets bytes and knows nothing of disks; nothing that a document holds ca
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -15,6 +14,7 @@ from rag.readers import archive, documents, exports, feeds, folders, html, markd
 from rag.readers.decode import decode, printable, tidy
 from rag.readers.facts import author_of, day_from_name, line, title_from_name, web_address
 from rag.readers.limits import LISTS, Limits, Reader, too_large
+from rag.readers.outline import not_a_post
 from rag.records import Document, Post, Refused
 
 __all__ = ["READERS", "Limits", "Reader", "find_files", "formats", "printable", "read", "title_from_name"]
@@ -31,6 +31,8 @@ def _written(make: Callable[[str, str, str], Post]) -> Reader:
 
 def _read_page(document: Document, data: bytes, limits: Limits) -> list[Post]:  # noqa: ARG001 - all readers take it
     content, title = decode(data, document.name), title_from_name(_full_name(document))
+    if document.address and (reason := not_a_post(content)):  # a login wall, say; a saved file is what a person chose
+        raise BadFile(f"{document.name}: {reason}")
     return [html.read(content, document.source, title, address=document.address)]
 
 
@@ -128,25 +130,6 @@ def read(document: Document, limits: Limits | None = None) -> Iterator[Post | Re
             f"{name}: this file is damaged in a way that no reader understands ({type(error).__name__}). "
             "Save it again, or save its text as .txt or .md.",
         )
-
-
-def read_file(path: Path, max_bytes: int) -> Post:
-    """Read one file of one post. Raise BadFile if it cannot become one."""
-    source = printable(os.path.realpath(path))
-    return _only(Document(source, path.name, path=str(path)), Limits(post_bytes=max_bytes))
-
-
-def read_bytes(data: bytes, *, source: str, name: str, max_bytes: int) -> Post:
-    """Read the content of a file called `name` with one post. Raise BadFile if it cannot become one."""
-    return _only(Document(source, name, data), Limits(post_bytes=max_bytes))
-
-
-def _only(document: Document, limits: Limits) -> Post:
-    for result in read(document, limits):
-        if isinstance(result, Post):
-            return result
-        raise BadFile(result.reason)
-    raise BadFile(f"{document.name}: no post was found in this file. Check that it holds one.")
 
 
 def _posts(document: Document, limits: Limits) -> Iterator[Post | Refused]:
