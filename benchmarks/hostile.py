@@ -17,14 +17,17 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import FrameType
+from urllib.parse import quote
 
 from benchmarks.common import datasets, print_table
+from rag.errors import BadFile
 from rag.passages import split
+from rag.readers import printable
 from rag.readers.room import ReadingRoom
 from rag.records import Document, Post, Refused
 from rag.settings import CHECKOUT
@@ -35,6 +38,11 @@ SPLIT_SECONDS = 5.0
 MAX_TOKENS = 250
 FATES = ("read", "refused", "timed out", "memory", "surprised", "crashed", "silent")
 COLUMNS = ("family", "files", *FATES, "posts", "slowest s", "largest MB")
+
+FETCHED = {"feedparser_tests", "html5lib_tests", "defusedxml", "html", "xml", "json", "text"}
+"""Families of what an address may answer with: their outlines are asked for, too."""
+
+FETCHED_BYTES = 50_000_000
 
 Case = tuple[str, str, Document]
 """(family, name, document)."""
@@ -48,10 +56,11 @@ class Outcome:
     posts: int = 0
     seconds: float = 0.0
     memory: int = 0
+    reason: str = ""
     remarks: list[str] = field(default_factory=list)
 
 
-def fate_of(parts: list[Post | Refused]) -> str:
+def fate_of(parts: Sequence[Post | Refused]) -> str:
     """Return how a document ended: read, refused, timed out, crashed, too much memory, surprised or silent."""
     reasons = " ".join(part.reason for part in parts if isinstance(part, Refused))
     for words, fate in (
@@ -70,11 +79,11 @@ def fate_of(parts: list[Post | Refused]) -> str:
     return "read" if any(isinstance(part, Post) for part in parts) else "refused"
 
 
-def remarks_on(parts: list[Post | Refused]) -> Iterator[str]:
+def remarks_on(parts: Sequence[Post | Refused]) -> Iterator[str]:
     """Yield what is wrong with posts and sentences, whatever the fate."""
     sources = Counter(part.source for part in parts if isinstance(part, Post))
     if sources and sources.most_common(1)[0][1] > 1:
-        yield f"two posts have the source {sources.most_common(1)[0][0]!r}"
+        yield f"two posts have the same source {sources.most_common(1)[0][0]!r}"
     for part in parts:
         if isinstance(part, Refused):
             one_line = part.reason.isprintable() and len(part.reason) < 1000
@@ -95,20 +104,37 @@ def remarks_on(parts: list[Post | Refused]) -> Iterator[str]:
 def judge(room: ReadingRoom, document: Document) -> Outcome:
     """Read one document, split its posts, and say what became of it."""
     started = time.perf_counter()
-    parts = list(room.read(document))
+    parts: list[Post | Refused] = list(room.read(document))
     outcome = Outcome(fate_of(parts), seconds=time.perf_counter() - started)
+    outcome.reason = next((part.reason[:300] for part in parts[::-1] if isinstance(part, Refused)), "")
     outcome.posts = sum(isinstance(part, Post) for part in parts)
     outcome.remarks = list(dict.fromkeys(remarks_on(parts)))
     if outcome.fate not in ("read", "refused"):
-        outcome.remarks += [part.reason[:300] for part in parts if isinstance(part, Refused)][-1:]
+        outcome.remarks.append(outcome.reason)
     started = time.perf_counter()
     for part in parts:
         if isinstance(part, Post) and time.perf_counter() - started < SPLIT_SECONDS * 2:
             outcome.remarks += _split(part)
     seconds = time.perf_counter() - started
     if seconds > SPLIT_SECONDS:
-        outcome.remarks.append(f"splitting {outcome.posts} posts took {seconds:.1f} s")
+        outcome.remarks.append(f"slow: splitting {outcome.posts} posts took {seconds:.1f} s")
     return outcome
+
+
+def look(room: ReadingRoom, document: Document) -> list[str]:
+    """Ask for the outline of a document as if it had been fetched; return what there is to remark on."""
+    started = time.perf_counter()
+    data = document.data or Path(document.path).read_bytes()
+    address = f"https://bread.example/{quote(document.name.encode('utf-8', 'surrogateescape'))}"
+    try:
+        outline = room.outline(Document(source=address, name=document.name, data=data, address=address))
+    except BadFile as error:
+        refused = Refused(address, str(error))
+        fate = fate_of([refused])
+        return list(remarks_on([refused])) + [f"outline: {fate}: {error!s:.300}"] * (fate != "refused")
+    seconds = time.perf_counter() - started
+    posts = [entry.post for entry in outline.entries if entry.post]
+    return list(remarks_on(posts)) + [f"slow: outline took {seconds:.1f} s"] * (seconds > SPLIT_SECONDS)
 
 
 def _split(post: Post) -> list[str]:
@@ -120,7 +146,7 @@ def _split(post: Post) -> list[str]:
     try:
         passages = split(post, lambda texts: [len(text.split()) for text in texts], MAX_TOKENS)
     except TimeoutError:
-        return [f"splitting {len(post.text):,} characters was stopped after 60 s"]
+        return [f"slow: splitting {len(post.text):,} characters was stopped after 60 s"]
     except Exception as error:
         return [f"splitting raised {error!r:.200}"]
     finally:
@@ -179,7 +205,7 @@ def trap_cases(folder: Path, chosen: Sequence[Trap]) -> Iterator[Case]:
 
 def document_at(path: Path) -> Document:
     """Return the document that a file is."""
-    return Document(source=str(path), name=path.name, path=str(path))
+    return Document(source=printable(str(path)), name=path.name, path=str(path))
 
 
 def _of_file(family: str, path: Path, folder: Path) -> Case:
@@ -219,34 +245,26 @@ class Memory:
 
     def _below(self, pid: int) -> Iterator[int]:
         for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                children = task.read_text().split()
-            except OSError:
-                continue
-            for child in children:
-                try:
-                    status = Path(f"/proc/{child}/status").read_text()
-                except OSError:
-                    continue
-                yield sum(int(kb) * 1024 for kb in re.findall(r"^VmHWM:\s+(\d+) kB", status, re.M))
-                yield from self._below(int(child))
+            with suppress(OSError):  # it may end while it is looked at
+                for child in map(int, task.read_text().split()):
+                    yield from self._below(child)
+                    # a process that has just been split off still shows the memory of the one it comes from
+                    if Path(f"/proc/{child}/cmdline").read_bytes() != Path(f"/proc/{pid}/cmdline").read_bytes():
+                        status = Path(f"/proc/{child}/status").read_text()
+                        yield sum(int(kb) * 1024 for kb in re.findall(r"^VmHWM:\s+(\d+) kB", status, re.M))
 
 
 @contextmanager
-def watched() -> Iterator[Path]:
-    """Yield a folder to put traps into, and assert at the end that nothing was written beside them."""
-    with tempfile.TemporaryDirectory(prefix="footnote-hostile-") as around:
-        inside, scratch = Path(around, "inside"), Path(around, "scratch")
-        inside.mkdir()
-        scratch.mkdir()
-        os.environ["TMPDIR"] = str(scratch)  # of the readers: what they leave behind shows up here
-        tempfile.tempdir = None
-        yield inside
-        assert list(scratch.rglob("*")) == [], f"something was written: {list(scratch.rglob('*'))}"
-        assert sorted(path.name for path in Path(around).iterdir()) == ["inside", "scratch"]
-        places = (Path(around), CHECKOUT, Path.home(), Path("/tmp"))  # where the traps would like to write
-        escaped = [path for place in places for path in place.glob("*escaped*")] + list(inside.rglob("*escaped*"))
-        assert not [path for path in escaped if "touch escaped" not in path.name], f"something was written: {escaped}"
+def nothing_is_written(around: Path) -> Iterator[Path]:
+    """Yield a folder to put traps into, and assert at the end that nothing was written beside it or their way."""
+    inside = around / "inside"
+    inside.mkdir()
+    places = (around, CHECKOUT, Path.home(), Path(tempfile.gettempdir()))
+    before = {path for place in places for path in place.glob("*escaped*")}
+    yield inside
+    assert [path.name for path in around.iterdir() if path.name != "scratch"] == ["inside"]
+    after = {path for place in places for path in place.glob("*escaped*")} | set(inside.rglob("escaped*"))
+    assert after == before, f"something was written: {sorted(after - before)}"
 
 
 def main() -> None:
@@ -259,19 +277,25 @@ def main() -> None:
     memory = Memory()
     remarks: list[str] = []
     chosen = [trap for trap in traps() if not (trap.large and options.quick) and wanted(trap.family, trap.name)]
-    with watched() as folder:
+    with tempfile.TemporaryDirectory(prefix="footnote-hostile-") as around, nothing_is_written(Path(around)) as folder:
+        scratch = Path(around, "scratch")
+        scratch.mkdir()
+        os.environ["TMPDIR"] = str(scratch)  # of the readers: what they leave behind shows up here
         room = ReadingRoom(seconds=options.seconds)
         for family, name, document in chain(data_set_cases(datasets() / "hostile"), trap_cases(folder, chosen)):
             if not wanted(family, name):
                 continue
             outcome = judge(room, document)
+            if family in FETCHED and (document.data or Path(document.path).stat().st_size < FETCHED_BYTES):
+                outcome.remarks += look(room, document)
             outcome.memory = memory.take()
             outcomes.setdefault(family, []).append(outcome)
             line = f"{family}/{name!a}: {outcome.fate}, {outcome.seconds:.1f} s"
             remarks += [f"{line}: {remark}" for remark in outcome.remarks]
             if options.verbose or outcome.remarks:
-                print(" | ".join([line, *outcome.remarks]), file=sys.stderr, flush=True)
+                print(" | ".join([line, *(outcome.remarks or [outcome.reason])]), file=sys.stderr, flush=True)
         room.close()
+        assert not list(scratch.iterdir()), f"something was written: {list(scratch.iterdir())}"
     print_table(COLUMNS, [_row(family, found) for family, found in outcomes.items()])
     print("\nNothing was written. " + (f"{len(remarks)} remarks:\n" if remarks else "Nothing else to remark."))
     print("\n".join(f"- {remark}" for remark in remarks))

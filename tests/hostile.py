@@ -28,7 +28,7 @@ WORDS = "Rye needs a wet dough and a long, cool rise before it goes into the ove
 
 @dataclass(frozen=True)
 class Trap:
-    """A hostile file: `make` writes it at the path it is given. `large` ones take seconds, or much of the disk."""
+    """A hostile file: `make` writes it at the path it is given. `large` ones take many seconds to make or to read."""
 
     family: str
     name: str
@@ -51,6 +51,28 @@ def traps() -> list[Trap]:
     return [trap for family in families for trap in family()]
 
 
+LONG = {
+    "5000 items.rss",
+    "5000 same items.rss",
+    "attributes.html",
+    "attributes.rss",
+    "bomb on many pages.pdf",
+    "bzip2.zip",
+    "deep.odt",
+    "dots.toml.md",
+    "letters everywhere.pdf",
+    "long.epub",
+    "many cells.ipynb",
+    "many items.feed.json",
+    "many lines.ipynb",
+    "paragraphs.docx",
+    "quotes.rst",
+    "shortcodes in wordpress.xml",
+    "spaces.odt",
+}
+"""Small files that take as long as large ones."""
+
+
 def _trap(family: str, name: str, content: Callable[[], str | bytes], large: bool = False) -> Trap:
     def write(path: Path) -> None:
         made = content()
@@ -58,7 +80,7 @@ def _trap(family: str, name: str, content: Callable[[], str | bytes], large: boo
             made = made.replace("SECRET", (path.parent / "secret.txt").as_posix()).encode("utf-8", "surrogatepass")
         path.write_bytes(made)
 
-    return Trap(family, name, write, large)
+    return Trap(family, name, write, large or name in LONG)
 
 
 def _markdown() -> Iterator[Trap]:
@@ -881,6 +903,9 @@ def _epub(chapter: str | bytes, package: str = "", **more: str | bytes) -> bytes
     )
 
 
+_STYLES = '<office:document-styles xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"><office:styles/></office:document-styles>'
+
+
 def _odt(content: str) -> bytes:
     return _zip(
         ("mimetype", "application/vnd.oasis.opendocument.text"),
@@ -889,7 +914,7 @@ def _odt(content: str) -> bytes:
             '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
         ),
         ("content.xml", content),
-        ("styles.xml", "<a/>"),
+        ("styles.xml", _STYLES),
     )
 
 
@@ -1156,7 +1181,9 @@ def _other() -> Iterator[Trap]:
     yield _trap("other", "24 MB.rst", lambda: ("Rye\n===\n\n" + WORDS + "\n\n") * 275_000, large=True)
     boundary = 'MIME-Version: 1.0\nContent-Type: multipart/related; boundary="b"; type="text/html"\nSubject: Rye\n\n'
     part = "--b\nContent-Type: text/html; charset={}\nContent-Transfer-Encoding: {}\nContent-Location: https://bread.example/\n\n{}\n"
-    html = f"<title>Rye</title><article><h1>Rye</h1><p>{WORDS * 9}</p></article>"
+    html = (
+        f"<title>Rye</title><article><h1>Rye</h1><p>{WORDS * 9}</p><p>Oats do not rise.</p><p>Wheat does.</p></article>"
+    )
     yield _trap("other", "page.mhtml", lambda: boundary + part.format("utf-8", "8bit", html) + "--b--\n")
     yield _trap(
         "other",
