@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from rag.errors import BadFile
 from rag.readers import Limits, find_files, formats, read
-from rag.readers.pandoc import fragment_to_markdown
+from rag.readers.pandoc import Converted, convert, fragment_to_markdown
 from rag.records import Document, Post, Refused
 
 STORY = "Feed it at eight, and again when the smell of vinegar comes."
@@ -217,7 +218,7 @@ class TestDialects:
     def test_a_thousand_tables_are_not_a_thousand_programs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls: list[object] = []
         monkeypatch.setattr(
-            "rag.readers.pandoc.fragment_to_markdown", lambda html, base_url="": calls.append(html) or "table"
+            "rag.readers.pandoc.fragment_to_markdown", lambda html, base="": calls.append(html) or "table"
         )
         post("<table><tr><td>Rye</td></tr></table>\n\n" * 1000, "a.md")
         assert len(calls) == 50
@@ -239,6 +240,39 @@ class TestFragments:
             "``` python\nx = 1\n```\n\nA loaf\n\nOn the table\n\n"
             "| Day     | Flour |\n|---------|-------|\n| One Two | Rye   |\n| Three   |       |"
         )
+
+    def test_relative_links_become_whole_and_those_within_the_text_words(self) -> None:
+        html = (
+            '<p><a href="rye">rye</a> <a href="../salt?a=1">salt</a> <a href="//[">torn</a> <a href="#1">note</a></p>'
+        )
+        assert fragment_to_markdown(html, "https://example.com/posts/2024") == (
+            "[rye](https://example.com/posts/rye) [salt](https://example.com/salt?a=1) [torn](//%5B) note"
+        )
+
+    @pytest.mark.parametrize("depth", [300, 3_000, 30_000])
+    def test_words_at_any_depth_are_kept(self, depth: int) -> None:
+        assert "deep bread" in fragment_to_markdown("<div>" * depth + "deep bread")
+
+    def test_posts_are_converted_together_and_apart_where_one_is_too_much(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes: list[int] = []
+
+        def picky(data: bytes, *args: Any) -> Converted:
+            sizes.append(data.count(b"loaf"))
+            if b"bomb" in data:
+                raise BadFile("too much")
+            return convert(data, *args)
+
+        monkeypatch.setattr("rag.readers.pandoc.convert", picky)
+        loaves = [f"<p>loaf {number}" for number in range(45)]
+        items = [{"id": str(number), "content_html": html} for number, html in enumerate(loaves)]
+        feed = {"version": "https://jsonfeed.org/version/1", "items": items}
+        assert [found.text for found in posts(json.dumps(feed), "a.json")] == [f"loaf {n}" for n in range(45)]
+        assert sizes == [20, 20, 5]
+        items[2]["content_html"] = "<p>loaf bomb"
+        found = results(json.dumps(feed), "a.json")
+        assert [number for number, result in enumerate(found) if isinstance(result, Refused)] == [2]
 
     def test_links_that_run_something_are_only_words(self) -> None:
         assert fragment_to_markdown('<a href="javascript:alert(1)">here</a> <a href="#top">top</a>') == "here top"
@@ -505,6 +539,12 @@ class TestFeeds:
             "/blog/a.json#2",
         )
 
+    def test_an_entry_that_says_that_it_goes_on_elsewhere_is_no_post(self) -> None:
+        short = RSS.replace("Rye is dark.", "Rye is dark … &lt;a href='/rye'&gt;Read more&lt;/a&gt;")
+        assert isinstance(results(short, "feed.xml")[1], Post)  # it has no page: this is all that there is
+        short = short.replace("javascript:alert(1)", "https://example.com/rye")
+        assert "Add its page, https://example.com/rye, instead." in results(short, "feed.xml")[1].reason
+
     def test_two_entries_of_one_name_are_two_posts(self) -> None:
         twice = RSS.replace(
             "<channel>", "<channel><item><title>Rye</title><description>Rye is light.</description></item>"
@@ -718,6 +758,13 @@ class TestExportArchives:
             url="https://medium.com/p/1",
             author="Ana",
         )
+
+    def test_what_was_read_before_an_archive_ran_out_is_kept(self) -> None:
+        table = SUBSTACK["posts.csv"] + "13.rye,2024-05-02,true,newsletter,Rye,\n"
+        packed = zipped(SUBSTACK | {"posts.csv": table, "posts/13.rye.html": "<p>Rye is dark.</p>" * 1000})
+        starter, rest = results(packed, "substack.zip", limits=Limits(archive_bytes=2_000))
+        assert starter.title == "A hungry starter"
+        assert "expands to more than" in rest.reason
 
     def test_an_export_in_a_zip_in_a_zip(self) -> None:
         (found,) = posts(zipped({"backup/substack.zip": zipped(SUBSTACK)}), "all.zip")

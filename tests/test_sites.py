@@ -342,7 +342,7 @@ def test_no_entry_of_a_feed_takes_words_of_another() -> None:
 
 def test_a_long_feed_carries_its_newest_posts_and_names_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rag.readers.outline.WHOLE_TEXTS", 3000)
-    monkeypatch.setattr("rag.readers.outline._BATCH", 1000)
+    monkeypatch.setattr("rag.readers.feeds.TOGETHER", 1000)
     items = [{"url": f"/{number}", "content_html": f"<p>{number} {'loaves ' * 70}</p>"} for number in range(9)]
     data = json.dumps({"version": "https://jsonfeed.org/version/1.1", "items": items})
     entries = outline(Document("s", "feed.json", data.encode(), address="https://bread.example/")).entries

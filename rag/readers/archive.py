@@ -53,8 +53,8 @@ def read(
     """
     budget = budget or Budget(limits.archive_bytes, limits.archive_files)
     archive = Archive(file, document.name, limits, budget)
-    if export := exports.recognise(archive, limits):
-        yield from export(document, archive, limits)
+    if (exported := exports.read_archive(document, archive, limits)) is not None:
+        yield from exported
         return
     found = False
     for path in archive.names:
@@ -112,7 +112,7 @@ class Archive:
                 self.leading_out.append(path)
             elif not info.is_dir():
                 self._infos[path] = info
-        self.names = list(self._infos)
+        self.names = self._infos.keys()
         if len(self.names) > limits.archive_files:
             raise _too_many(name, limits)
 

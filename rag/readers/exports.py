@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from html import escape
 from pathlib import PurePosixPath
 from typing import Any, Protocol
@@ -14,43 +16,55 @@ from typing import Any, Protocol
 from rag.errors import BadFile
 from rag.readers import facts
 from rag.readers.decode import decode, printable, tidy
-from rag.readers.feeds import Item, Sources, post_of
+from rag.readers.feeds import Item, paragraphs, posts
 from rag.readers.limits import Exhausted, Limits
+from rag.readers.pandoc import html_tree
 from rag.records import Document, Post, Refused
 
 
 class Files(Protocol):
     """An unpacked archive: its paths, and each one's content."""
 
-    names: list[str]
+    @property
+    def names(self) -> Collection[str]:
+        """Return the paths of its files."""
+        ...
 
     def read(self, path: str, limit: int) -> bytes:
         """Return a file's content. Raise BadFile."""
         ...
 
 
-Export = Callable[[Document, Any, Limits], Iterator["Post | Refused"]]
-
-
-def recognise(archive: Files, limits: Limits) -> Export | None:
-    """Return the reader of the export that an archive is, None if it is no export."""
-    if _substack_list(archive):
-        return substack
-    pages = _medium_pages(archive)
+def read_archive(document: Document, archive: Files, limits: Limits) -> Iterator[Post | Refused] | None:
+    """Return the posts of an archive that Substack or Medium made, None if it is another."""
+    pages = [name for name in archive.names if re.search(r"(?:^|/)posts/[^/]+\.html$", name)]
+    document = replace(document, address=None)  # it is not where the posts are
+    if not pages:
+        return None
+    if tables := [name for name in archive.names if PurePosixPath(name).name == "posts.csv"]:
+        return posts(document, _substack(document, archive, min(tables, key=len), limits))
+    pages = [name for name in pages if not PurePosixPath(name).name.startswith("draft")]
     if pages and b"h-entry" in archive.read(pages[0], limits.post_bytes)[:20_000]:
-        return medium
+        return posts(document, _medium(document, archive, pages, limits))
     return None
+
+
+def _page(document: Document, archive: Files, path: str, guid: str, limits: Limits) -> str | Refused:
+    try:
+        return decode(archive.read(path, limits.post_bytes), printable(path))
+    except Exhausted:
+        raise
+    except BadFile as error:
+        return Refused(f"{document.source}#{guid}", str(error))
 
 
 # ---- Substack ------------------------------------------------------------------------------------------------------
 
 
-def substack(document: Document, archive: Files, limits: Limits) -> Iterator[Post | Refused]:
-    """Read a Substack export: posts.csv says what was published, and posts/*.html is its text."""
-    table = _substack_list(archive)
+def _substack(document: Document, archive: Files, table: str, limits: Limits) -> Iterator[Item | Refused]:
+    """Yield what `table` (posts.csv) says was published; posts/*.html is its text."""
     rows = csv.DictReader(io.StringIO(decode(archive.read(table, limits.post_bytes), table)))
     folder = PurePosixPath(table).parent
-    sources = Sources(document)
     published = False
     try:
         for row in rows:
@@ -59,70 +73,41 @@ def substack(document: Document, archive: Files, limits: Limits) -> Iterator[Pos
             if (row.get("is_published") or "").strip().lower() != "true" or path not in archive.names:
                 continue
             published = True
+            page = _page(document, archive, path, identity, limits)
             subtitle = facts.line(row.get("subtitle"))
-            item = Item(
-                guid=identity,
-                address=None,
-                title=facts.line(tidy(row.get("title") or "")),
-                date=facts.iso_day(row.get("post_date")),
-                tags=(),
-                author=None,
-                html=(f"<p>{escape(subtitle)}</p>" if subtitle else "") + _page(archive, path, limits),
+            yield (
+                page
+                if isinstance(page, Refused)
+                else Item(
+                    guid=identity,
+                    title=facts.line(tidy(row.get("title") or "")),
+                    date=facts.iso_day(row.get("post_date")),
+                    html=paragraphs(subtitle) + page,
+                )
             )
-            yield post_of(item, sources.of(item), "", printable(path))
     except csv.Error as error:
         raise BadFile(f"{document.name}: the list of posts in this export is damaged. Export it again.") from error
     if not published:
         raise BadFile(f"{document.name}: this Substack export holds no published post. Publish one, or add its text.")
 
 
-def _substack_list(archive: Files) -> str:
-    tables = [name for name in archive.names if PurePosixPath(name).name == "posts.csv"]
-    pages = any(re.search(r"(?:^|/)posts/[^/]+\.html$", name) for name in archive.names)
-    return min(tables, key=len) if tables and pages else ""
-
-
-def _page(archive: Files, path: str, limits: Limits) -> str:
-    try:
-        return decode(archive.read(path, limits.post_bytes), path)
-    except Exhausted:
-        raise
-    except BadFile:
-        return ""  # empty or damaged: the entry is refused for having no text
-
-
 # ---- Medium --------------------------------------------------------------------------------------------------------
 
 
-def medium(document: Document, archive: Files, limits: Limits) -> Iterator[Post | Refused]:
-    """Read a Medium export: a page for each post, marked up as an h-entry; drafts are left out."""
-    for path in _medium_pages(archive):
-        source = f"{document.source}#{printable(path)}"
-        try:
-            item = _entry(decode(archive.read(path, limits.post_bytes), path), path)
-        except Exhausted:
-            raise
-        except BadFile as error:
-            yield Refused(source, str(error))
-            continue
-        yield post_of(item, source, "", printable(path))
-
-
-def _medium_pages(archive: Files) -> list[str]:
-    """List the posts of what may be a Medium export: drafts carry it in their name."""
-    pages = [name for name in archive.names if re.search(r"(?:^|/)posts/[^/]+\.html$", name)]
-    return [name for name in pages if not PurePosixPath(name).name.startswith("draft")]
+def _medium(document: Document, archive: Files, pages: Sequence[str], limits: Limits) -> Iterator[Item | Refused]:
+    """Yield what pages hold that are each marked up as an h-entry."""
+    for path in pages:
+        page = _page(document, archive, path, printable(path), limits)
+        yield page if isinstance(page, Refused) else _entry(page, path)
 
 
 def _entry(page: str, path: str) -> Item:
     # imported here: only this format needs it
-    from lxml import etree
-    from lxml import html as lxml_html
+    from lxml.html import tostring
 
-    try:
-        tree = lxml_html.fromstring(page, parser=lxml_html.HTMLParser(encoding=None, huge_tree=False))
-    except (etree.LxmlError, ValueError) as error:
-        raise BadFile(f"{printable(path)}: this page of the export is damaged. Export it again.") from error
+    tree = html_tree(page)
+    if tree is None:
+        return Item(printable(path), title=facts.title_from_name(path))
 
     def first(name: str) -> Any:
         found = tree.xpath(f"//*[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]")
@@ -138,13 +123,12 @@ def _entry(page: str, path: str) -> Item:
             if facts.line(repeated.text_content()) == title:
                 repeated.drop_tree()
     return Item(
-        guid=path,
+        guid=printable(path),
         address=facts.web_address(address.get("href")) if address is not None else None,
         title=title or facts.title_from_name(path),
         date=facts.iso_day(published.get("datetime")) if published is not None else facts.day_from_name(path),
-        tags=(),
         author=facts.author_of(words("p-author")),
-        html=lxml_html.tostring(body, encoding="unicode") if body is not None else "",
+        html=str(tostring(body, encoding="unicode")) if body is not None else "",
     )
 
 
@@ -164,29 +148,29 @@ def ghost(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Re
     try:
         export = json.loads(decode(data, document.name))
         tables = (export["db"][0] if "db" in export else export)["data"]
-        posts = [post for post in tables["posts"] if isinstance(post, dict)]
+        published = [row for row in tables["posts"] if isinstance(row, dict) and row.get("status") == "published"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise BadFile(f"{document.name}: this JSON file is no feed and no Ghost export. Export it again.") from error
-    tags = _linked(tables, "posts_tags", "tag_id", "tags")
-    authors = _linked(tables, "posts_authors", "author_id", "users")
-    sources = Sources(document)
-    published = False
-    for post in posts:
-        if post.get("status") != "published":
-            continue
-        published = True
-        item = Item(
-            guid=str(post.get("slug") or post.get("id") or ""),
-            address=facts.web_address(post.get("canonical_url")),
-            title=facts.line(tidy(str(post.get("title") or ""))),
-            date=facts.iso_day(post.get("published_at") or post.get("created_at")),
-            tags=facts.tags_of([tag for tag in tags.get(str(post.get("id")), ()) if not tag.startswith("#")]),
-            author=facts.author_of(list(authors.get(str(post.get("id")), ()))),
-            html=_ghost_html(post),
-        )
-        yield post_of(item, sources.of(item), item.address or "", document.name)
     if not published:
         raise BadFile(f"{document.name}: this Ghost export holds no published post. Publish one and export again.")
+    yield from posts(replace(document, address=None), _ghost_items(tables, published))
+
+
+def _ghost_items(tables: dict[str, Any], published: list[dict[str, Any]]) -> Iterator[Item]:
+    tags = _linked(tables, "posts_tags", "tag_id", "tags")
+    authors = _linked(tables, "posts_authors", "author_id", "users")
+    for row in published:
+        address = facts.web_address(row.get("canonical_url"))
+        yield Item(
+            guid=str(row.get("slug") or row.get("id") or ""),
+            address=address,
+            title=facts.line(tidy(str(row.get("title") or ""))),
+            date=facts.iso_day(row.get("published_at") or row.get("created_at")),
+            tags=facts.tags_of([tag for tag in tags.get(str(row.get("id")), ()) if not tag.startswith("#")]),
+            author=facts.author_of(authors.get(str(row.get("id")))),
+            html=_ghost_html(row).replace("__GHOST_URL__", ""),
+            base=address or "",
+        )
 
 
 def _linked(tables: dict[str, Any], links: str, key: str, target: str) -> dict[str, list[str]]:
@@ -203,19 +187,17 @@ def _linked(tables: dict[str, Any], links: str, key: str, target: str) -> dict[s
     return linked
 
 
-def _ghost_html(post: dict[str, Any]) -> str:
+def _ghost_html(row: dict[str, Any]) -> str:
     """Return a post's HTML, made from what else there is where it was not exported."""
-    if isinstance(html := post.get("html"), str) and html.strip():
-        return html.replace("__GHOST_URL__", "")
+    if isinstance(html := row.get("html"), str) and html.strip():
+        return html
     for key, render in (("lexical", _lexical), ("mobiledoc", _mobiledoc)):
-        if isinstance(stored := post.get(key), str) and stored.strip():
-            try:
+        if isinstance(stored := row.get(key), str):
+            with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):  # it is torn
                 if html := render(json.loads(stored)):
-                    return html.replace("__GHOST_URL__", "")
-            except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-                continue
-    plain = post.get("plaintext")
-    return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n\s*\n", plain)) if isinstance(plain, str) else ""
+                    return html
+    plain = row.get("plaintext")
+    return paragraphs(plain) if isinstance(plain, str) else ""
 
 
 def _card(name: str, card: dict[str, Any]) -> str:
@@ -239,14 +221,8 @@ def _rendered(markdown: str) -> str:
     return str(MarkdownIt("commonmark").enable("table").render(markdown))
 
 
-_LEXICAL_TAGS = {
-    "paragraph": "p",
-    "heading": "h2",
-    "quote": "blockquote",
-    "aside": "blockquote",
-    "list": "ul",
-    "listitem": "li",
-}
+_LEXICAL_TAGS = {"paragraph": "p", "heading": "h2", "list": "ul", "listitem": "li"}
+_LEXICAL_TAGS |= {"quote": "blockquote", "aside": "blockquote"}
 
 
 def _lexical(state: dict[str, Any]) -> str:
@@ -256,9 +232,9 @@ def _lexical(state: dict[str, Any]) -> str:
 def _lexical_nodes(nodes: Sequence[Any]) -> str:
     html = []
     for node in nodes:
-        kind = str(node.get("type"))
+        kind = str(node.get("type")).removeprefix("extended-")
         inside = _lexical_nodes(node.get("children") or [])
-        if kind in ("text", "extended-text"):
+        if kind == "text":
             mark = int(node.get("format") or 0)  # bits: 1 bold, 2 italic, 16 code
             words = escape(str(node.get("text") or ""))
             tag = "code" if mark & 16 else "b" if mark & 1 else "i" if mark & 2 else ""
@@ -267,19 +243,9 @@ def _lexical_nodes(nodes: Sequence[Any]) -> str:
             html.append("<br>")
         elif kind == "link":
             html.append(f'<a href="{escape(str(node.get("url") or ""))}">{inside}</a>')
-        elif kind in (
-            "paragraph",
-            "heading",
-            "extended-heading",
-            "quote",
-            "extended-quote",
-            "list",
-            "listitem",
-            "aside",
-        ):
-            tag = {"paragraph": "p", "listitem": "li", "list": str(node.get("tag") or "ul")}.get(kind, "blockquote")
-            tag = str(node.get("tag") or "h2") if "heading" in kind else tag
-            tag = tag if re.fullmatch(r"p|li|ul|ol|h[1-6]|blockquote", tag) else "p"
+        elif kind in _LEXICAL_TAGS:
+            tag = str(node.get("tag"))
+            tag = tag if re.fullmatch(r"ul|ol|h[1-6]", tag) else _LEXICAL_TAGS[kind]
             html.append(f"<{tag}>{inside}</{tag}>")
         else:
             html.append(_card(kind, node) or inside)

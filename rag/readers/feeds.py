@@ -1,42 +1,76 @@
-"""Feeds and what is shaped like one: RSS, Atom, RDF, JSON Feed, and WordPress's export (WXR)."""
+"""Feeds and what is shaped like one: RSS, Atom, RDF, JSON Feed, and WordPress's export (WXR).
+
+`parse` says what stands in a feed, also for `outline`; `posts` makes posts of what any list holds, also for exports."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from html import escape
+from html import escape, unescape
 from typing import Any
 
-from rag.errors import BadFile
+from rag.addresses import absolute
+from rag.errors import BadAddress, BadFile
 from rag.readers import facts
 from rag.readers.decode import decode, tidy
 from rag.readers.limits import Limits
-from rag.readers.pandoc import fragment_to_markdown
+from rag.readers.pandoc import TOGETHER, fragments_to_markdown
 from rag.records import Document, Post, Refused
 
+WHOLE_TEXT = 600
+"""Characters from which a feed's description counts as the post itself: of 285 summaries that the authors of a blog
+wrote, the longest had 553; of its 510 posts 2, and of 577 short notes 3, had fewer than 500."""
+ENTRIES_TOGETHER = 20
+"""Entries that are converted before the first of them is done, for a start of pandoc costs 25 ms."""
+
 _ROOT = re.compile(rb"<(?:[\w.-]{1,30}:)?([A-Za-z][\w.-]{0,30})")
-_FEED_ROOT = re.compile(rb"<(?:\w{1,30}:)?(?:rss|feed|RDF)[\s>]", re.I)
+_FEED_ROOT = re.compile(rb"<\?xml[^<>]{0,300}>\s{0,100}<(?:\w{1,30}:)?(?:rss|feed|RDF)[\s>]", re.I)
 _FEEDS = {"rss", "feed", "rdf", "channel"}
 _WORDPRESS = re.compile(rb"wordpress\.org/export|<wp:wxr_version")
 _JSON_FEED = re.compile(rb'"version"\s{0,20}:\s{0,20}"https?:(?:\\?/){2}jsonfeed\.org', re.I)
 _BEGINNING = 65_536
 _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
+_CUT_OFF = re.compile(
+    r"(?:…|\.\.\.|\[…\]|\[\.\.\.\]|read (?:more|the rest|on)|continue reading|keep reading|weiterlesen|mehr lesen|"
+    r"lire la suite|leer más|seguir leyendo|leia mais|lees (?:meer|verder)|続きを読む)[^.!?]{0,120}$",
+    re.I,
+)
+_APPEARED = re.compile(r"\s*The post .{1,800} appeared first on .{1,600}\Z")  # WordPress adds it to each entry
 
 
 @dataclass(frozen=True)
 class Item:
-    """An entry of a feed as it stands there: `html` is what it carries of its text, "" if nothing."""
+    """An entry of a feed or an export as it stands there.
+
+    `html` is what it carries of its text, "" if nothing, `base` where its links start from; `summary`: it was given as
+    a description, and is so short that it may be no more. `changed` is the moment of its last change, `date` the day of
+    its first.
+    """
 
     guid: str
-    address: str | None
+    address: str | None = None
+    title: str = ""
+    date: str | None = None
+    tags: tuple[str, ...] = ()
+    author: str | None = None
+    html: str = ""
+    base: str = ""
+    summary: bool = False
+    changed: str | None = None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A feed as it stands there; `following` is the address of its next part, "" if it is the last."""
+
     title: str
-    date: str | None
-    tags: tuple[str, ...]
-    author: str | None
-    html: str
+    items: list[Item]
+    following: str
 
 
 def is_feed(beginning: bytes) -> bool:
@@ -64,47 +98,109 @@ def root(beginning: bytes) -> str:
 def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Refused]:  # noqa: ARG001 - all take it
     """Read a feed or a WordPress export: a post for each entry that carries its text."""
     if _WORDPRESS.search(data[:_BEGINNING]):
-        yield from _wordpress(document, data)
+        yield from posts(replace(document, address=None), _wordpress(document, data))
         return
-    if data.lstrip(_BLANK)[:1] == b"{":
-        items = _json_items(data, document.name)
-    else:
-        items = [_item(entry) for entry in _parsed(data, document.address or "").entries]
+    items = parse(document, data).items
     if not items:
         raise BadFile(f"{document.name}: this feed is empty. Give the address of the site, or its posts as files.")
-    sources = Sources(document)
-    for item in items:
-        yield post_of(item, sources.of(item), document.address or item.address or "", document.name)
+    yield from posts(document, items)
 
 
-def post_of(item: Item, source: str, base: str, name: str) -> Post | Refused:
-    """Make a post of an entry, or say that there is no text in it."""
-    try:
-        text = fragment_to_markdown(item.html, base) if item.html.strip() else ""
-    except BadFile:
-        return Refused(source, f"{name}: the entry “{item.title[:80]}” cannot be read. Add its own page instead.")
-    if not any(character.isalnum() for character in text):
-        where = f"its page, {item.address}," if item.address else "its page"
-        return Refused(source, f"{name}: the entry “{item.title[:80]}” has no text here. Add {where} instead.")
-    title = item.title or " ".join(re.sub(r"[#*_`>\[\]]", "", text[:400]).split()[:12])
+def parse(document: Document, data: bytes) -> Feed:
+    """Say what stands in a feed. Raise BadFile if it is damaged."""
+    address = document.address or ""
+    if data.lstrip(_BLANK)[:1] == b"{":
+        return _json_feed(data, address, document.name)
+    found = _parsed(data, address)
+    links = {link.get("rel"): link.get("href") for link in found.feed.get("links", [])}
+    return Feed(
+        title=facts.unmarked(found.feed.get("title")),
+        items=[_item(entry) for entry in found.entries],
+        following=address_of(links.get("next") or links.get("prev-archive"), address),
+    )
+
+
+def posts(document: Document, items: Iterable[Item | Refused]) -> Iterator[Post | Refused]:
+    """Make a post of each item, or say that its text is not here; what was refused before is passed on.
+
+    A post's source is its address if the list was fetched, else the document's source and what identifies the entry:
+    the same one at every reading.
+    """
+    given: dict[str, int] = {}
+    for item, text in texts(items):
+        if isinstance(item, Refused):
+            yield item
+            continue
+        part = " ".join(tidy(item.guid or item.address or item.title).split())[:500]
+        fetched = item.address if document.address else None
+        source = fetched or f"{document.source}#{part or 'entry'}"
+        times = given[source] = given.get(source, 0) + 1
+        source = source if times == 1 else f"{source}#{times}"
+        entry = f"{document.name}: the entry “{item.title[:80]}”"
+        if text is None:
+            yield Refused(source, f"{entry} cannot be read. Add its own page instead.")
+        elif not any(character.isalnum() for character in text) or (item.address and cut_off(item)):
+            where = f"its page, {item.address}," if item.address else "its page"
+            yield Refused(source, f"{entry} does not have its text here. Add {where} instead.")
+        else:
+            yield post_of(item, source, text)
+
+
+def post_of(item: Item, source: str, text: str) -> Post:
+    """Make a post of an entry and its text; one without a title begins with its first words."""
+    title = item.title or facts.line(" ".join(re.sub(r"[#*_`>\[\]]", "", text[:400]).split()[:12]))
     return Post(source, title, text, item.date, item.address, item.tags, item.author)
 
 
-class Sources:
-    """Gives each entry of a document a source of its own, the same one at every reading."""
+def texts(items: Iterable[Item | Refused]) -> Iterator[tuple[Item | Refused, str | None]]:
+    """Yield each item with its text as Markdown, "" if it has none, None if it cannot be read.
 
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._given: dict[str, int] = {}
+    A few are converted together, and yielded before the next ones: the time for a post is never that for an export.
+    """
+    batch: list[Item | Refused] = []
+    size = 0
+    try:
+        for item in items:
+            more = len(item.html) if isinstance(item, Item) else 0
+            if batch and (size + more > TOGETHER or len(batch) == ENTRIES_TOGETHER):
+                yield from _converted(batch)
+                batch, size = [], 0
+            batch.append(item)
+            size += more
+    except BadFile:  # the rest cannot be read; what came before can
+        yield from _converted(batch)
+        raise
+    yield from _converted(batch)
 
-    def of(self, item: Item) -> str:
-        """Return an entry's address if it was fetched, else the document's source and what identifies the entry."""
-        part = " ".join(tidy(item.guid or item.address or item.title).split())[:500]
-        source = f"{self._document.source}#{part or 'entry'}"
-        if self._document.address and item.address:
-            source = item.address
-        times = self._given[source] = self._given.get(source, 0) + 1
-        return source if times == 1 else f"{source}#{times}"
+
+def _converted(batch: Sequence[Item | Refused]) -> Iterator[tuple[Item | Refused, str | None]]:
+    wanted = [item for item in batch if isinstance(item, Item) and item.html.strip()]
+    found = dict(zip(map(id, wanted), fragments_to_markdown([(item.html, item.base) for item in wanted]), strict=True))
+    for item in batch:
+        text = found.get(id(item), "")
+        yield item, text and _unsigned(text).strip()
+
+
+def cut_off(item: Item) -> bool:
+    """Whether an entry says itself that its text goes on elsewhere."""
+    words = " ".join(unescape(re.sub(r"<[^<>]*>", " ", item.html)).split())
+    return bool(_CUT_OFF.search(_unsigned(words).rstrip(" »→>›")[-200:]))
+
+
+def _unsigned(text: str) -> str:
+    return text[:-1500] + _APPEARED.sub("", text[-1500:])
+
+
+def address_of(value: Any, base: str) -> str:
+    """Return a whole address as it is to be asked for, "" if it is none."""
+    if not isinstance(value, str) or not value.strip() or value.strip().startswith("#"):
+        return ""
+    if not base and not value.strip().lower().startswith(("http://", "https://")):
+        return ""
+    try:
+        return absolute(value.strip(), base)
+    except BadAddress:
+        return ""
 
 
 def _parsed(data: bytes, address: str) -> Any:
@@ -112,63 +208,79 @@ def _parsed(data: bytes, address: str) -> Any:
     import feedparser
 
     headers = {"content-location": address} if address else {}
-    # cleaning and resolving is pandoc's work, which must be done for every format
-    return feedparser.parse(
-        io.BytesIO(data), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
-    )
+    # a stream, for bytes may be taken for a file's name; cleaning is pandoc's work, which is done for every format
+    stream = io.BytesIO(data.lstrip())
+    return feedparser.parse(stream, response_headers=headers, sanitize_html=False, resolve_relative_uris=False)
 
 
 def _item(entry: Any) -> Item:
-    published = next((d for key in ("published", "updated", "created") if (d := entry.get(key))), "")
-    parsed = entry.get("published_parsed") or entry.get("updated_parsed")
-    day = facts.iso_day(published) or (facts.iso_day(f"{parsed[0]:04}-{parsed[1]}-{parsed[2]}") if parsed else None)
+    address = address_of(entry.get("link"), "") or address_of(entry.get("id"), "") or None
+    dates = [
+        (entry[name], _moment(entry[name], entry.get(f"{name}_parsed")))
+        for name in ("published", "updated", "created")
+        if name in entry
+    ]
+    moments = [moment for _, moment in dates if moment]
+    contents = [part for part in entry.get("content", ()) if part.get("value")]
+    body = max([*contents, entry.get("summary_detail") or {}], key=lambda part: len(part.get("value") or ""))
+    html = str(body.get("value") or "")
+    if body.get("type") == "text/plain" and not re.search(r"</?[a-z]", html):
+        html = paragraphs(html)
     return Item(
         guid=str(entry.get("id", "")),
-        address=facts.web_address(entry.get("link")),
+        address=address,
         title=facts.unmarked(tidy(entry.get("title", ""))),
-        date=day,
-        tags=facts.tags_of([tidy(tag.get("term") or "") for tag in entry.get("tags", ())]),
-        author=facts.author_of(tidy(entry.get("author") or "")),
-        html=_body(entry),
+        date=next((day for pair in dates for date in pair if (day := facts.iso_day(date))), None),
+        tags=facts.tags_of([tidy(tag.get("label") or tag.get("term") or "") for tag in entry.get("tags", ())]),
+        author=facts.author_of(entry.get("author_detail")) or facts.author_of(entry.get("author")),
+        html=html,
+        base=body.get("base") or address or "",
+        summary=not contents and len(html) < WHOLE_TEXT,
+        changed=next(iter(moments[1:2] or moments), None),
     )
 
 
-def _body(entry: Any) -> str:
-    """Return the longest text that an entry carries, as HTML."""
-    texts: list[Any] = [*entry.get("content", ()), entry.get("summary_detail") or {}]
-    longest = max(texts, key=lambda text: len(text.get("value") or ""))
-    value = str(longest.get("value") or "")
-    return _as_html(value) if longest.get("type") == "text/plain" and not re.search(r"</?[a-z]", value) else value
+def _moment(written: Any, parsed: Any) -> str | None:
+    """Return a moment as the list writes it, if that is ISO 8601, else its day and time in UTC."""
+    if isinstance(written, str) and re.fullmatch(r"\s*\d{4}-\d\d-\d\d(?:[T ][\d:.,+Z-]{4,30})?\s*", written[:60]):
+        return written.strip()
+    with suppress(ValueError, TypeError, OverflowError):
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", parsed) if parsed else None
+    return None
 
 
-def _as_html(plain: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n\s*\n", plain.strip()))
+def paragraphs(plain: str) -> str:
+    """Return plain text as HTML."""
+    return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n\s*\n", plain) if part.strip())
 
 
-def _json_items(data: bytes, name: str) -> list[Item]:
+def _json_feed(data: bytes, address: str, name: str) -> Feed:
     try:
-        items = [item for item in json.loads(decode(data, name))["items"] if isinstance(item, dict)]
-    except (ValueError, KeyError, TypeError) as error:
+        found = json.loads(decode(data, name))
+        items = [_json_item(item, address) for item in found["items"] if isinstance(item, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadFile(f"{name}: this JSON file is damaged or no feed. Check where it came from.") from error
-    return [
-        Item(
-            guid=str(item.get("id") or ""),
-            address=facts.web_address(item.get("url") or item.get("external_url")),
-            title=facts.unmarked(item.get("title")),
-            date=facts.iso_day(item.get("date_published") or item.get("date_modified")),
-            tags=facts.tags_of(item.get("tags") or ()),
-            author=facts.author_of(item.get("authors") or item.get("author")),
-            html=_json_body(item),
-        )
-        for item in items
-    ]
+    return Feed(facts.unmarked(found.get("title")), items, address_of(found.get("next_url"), address))
 
 
-def _json_body(item: dict[str, Any]) -> str:
-    if isinstance(html := item.get("content_html"), str):
-        return html
-    plain = item.get("content_text") or item.get("summary")
-    return _as_html(plain) if isinstance(plain, str) else ""
+def _json_item(item: dict[str, Any], address: str) -> Item:
+    published, updated = (_moment(item.get(name), None) for name in ("date_published", "date_modified"))
+    html, plain = item.get("content_html"), item.get("content_text") or item.get("summary")
+    if not isinstance(html, str):
+        html = paragraphs(plain) if isinstance(plain, str) else ""
+    page = address_of(item.get("url") or item.get("external_url"), address) or address_of(item.get("id"), "") or None
+    return Item(
+        guid=str(item.get("id") or ""),
+        address=page,
+        title=facts.unmarked(item.get("title")),
+        date=facts.iso_day(item.get("date_published") or item.get("date_modified")),
+        tags=facts.tags_of(item.get("tags") or ()),
+        author=facts.author_of(item.get("authors") or item.get("author")),
+        html=html,
+        base=address or page or "",
+        summary="content_html" not in item and "content_text" not in item and len(html) < WHOLE_TEXT,
+        changed=updated or published,
+    )
 
 
 # ---- WordPress -----------------------------------------------------------------------------------------------------
@@ -187,9 +299,8 @@ _SHORTCODE = re.compile(
 )
 
 
-def _wordpress(document: Document, data: bytes) -> Iterator[Post | Refused]:
+def _wordpress(document: Document, data: bytes) -> Iterator[Item]:
     """Yield the posts and pages that were published; drafts, pictures, menus and comments are not posts."""
-    sources = Sources(replace(document, address=None))
     published = False
     for entry in _parsed(data, "").entries:
         if entry.get("wp_status") != "publish" or entry.get("wp_post_type") not in ("post", "page"):
@@ -199,14 +310,13 @@ def _wordpress(document: Document, data: bytes) -> Iterator[Post | Refused]:
         published = True
         item = _item(entry)
         content = max((text.get("value") or "" for text in entry.get("content", ())), key=len, default="")
-        item = replace(
+        yield replace(
             item,
             guid=str(entry.get("wp_post_name") or entry.get("wp_post_id") or item.guid),
             date=facts.iso_day(entry.get("wp_post_date")) or item.date,
             tags=_wordpress_tags(entry.get("tags", ())),
             html=classic_to_html(content),
         )
-        yield post_of(item, sources.of(item), item.address or "", document.name)
     if not published:
         raise BadFile(f"{document.name}: this WordPress export holds no published post. Export “All content”.")
 

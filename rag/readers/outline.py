@@ -5,48 +5,36 @@ Runs in the worker process, without a network: what it is given may be made to d
 
 from __future__ import annotations
 
-import json
 import re
-import secrets
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape, unescape
-from io import BytesIO
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rag.addresses import absolute, canonical
+from rag.addresses import canonical
 from rag.errors import BadAddress, BadFile
-from rag.readers.facts import author_of, iso_day, tags_of, unmarked, web_address
-from rag.records import Document, Entry, Outline, Post
+from rag.readers import feeds
+from rag.readers.decode import decode
+from rag.readers.facts import unmarked, web_address
+from rag.readers.feeds import address_of
+from rag.readers.pandoc import html_tree
+from rag.records import Document, Entry, Outline
 
 EXPANDED_BYTES = 50_000_000  # what a packed sitemap may hold: the sitemaps' own standard says so
 MOST_ENTRIES = 50_000  # of one feed or sitemap, by the same standard
 MOST_LINKS = 5_000  # of a page
 WHOLE_TEXTS = 1_000_000
 """Characters of HTML that are turned into Markdown for one feed, at 2 s for a million; beyond, pages are read."""
-WHOLE_TEXT = 600
-"""Characters from which a feed's description counts as the post itself: of 285 summaries that the authors of a blog
-wrote, the longest had 553; of its 510 posts 2, and of 577 short notes 3, had fewer than 500."""
+WHOLE_TEXTS_SECONDS = 4  # for all of them, and then the pages are read: a slow batch of 5 s and one post must still fit
 SHORT_PAGE = 1500
 """Characters below which a page with a password field, say, is that and no more: of 181 real articles none with more
 than this is refused, whatever stands beside the text."""
 
-_BATCH = 300_000  # characters of HTML for one start of pandoc, which takes 10 ms
-_HEAD = 65_536  # bytes in which a document shows what it is
-_PREAMBLE = re.compile(rb"\s+|<!--.*?-->|<\?.*?\?>|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.S | re.I)
-_ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)")
 _LOC = re.compile(r"<loc>\s*([^<]{1,2000}?)\s*</loc>", re.I)
-_CUT_OFF = re.compile(
-    r"(?:…|\.\.\.|\[…\]|\[\.\.\.\]|read (?:more|the rest|on)|continue reading|keep reading|weiterlesen|mehr lesen|"
-    r"lire la suite|leer más|seguir leyendo|leia mais|lees (?:meer|verder)|続きを読む)[^.!?]{0,120}$",
-    re.I,
-)
-_APPEARED = re.compile(r"\s*The post .{1,800} appeared first on .{1,600}\Z")  # WordPress adds it to each entry
 _FEED_TYPES = re.compile(r"application/(?:rss|atom|rdf|feed)\+(?:xml|json)|application/json|text/xml", re.I)
 
 _LOGIN = re.compile(r"\b(?:(?:log|sign) ?in|login|password|anmelden|passwort|connexion|iniciar sesión)\b", re.I)
@@ -79,33 +67,32 @@ _SCRIPTED = re.compile(
     re.I,
 )
 _BROWSER = "Save it in your browser and add the file."
+_EMPTY = f"this page is empty, or nested too deeply to be read. {_BROWSER}"
 
 
 def outline(document: Document) -> Outline:
     """Say what a document lists or leads to. Raise BadFile if it cannot be read."""
     data = _unpacked(document)
-    head = _head(data)
-    root = match.group(1).lower() if (match := _ROOT.match(head)) else b""
-    if root in (b"rss", b"feed", b"rdf"):
+    root = feeds.root(data)
+    if feeds.is_feed(data):
         return _feed(document, data)
-    if root == b"urlset":
+    if root == "urlset":
         return Outline("sitemap", entries=tuple(_listed(document, data)))
-    if root == b"sitemapindex":
+    if root == "sitemapindex":
         return Outline("sitemap", sitemaps=tuple(entry.address for entry in _listed(document, data)))
-    if head.startswith(b"{") and (found := _json_feed(document, data)):
-        return found
-    if document.name.lower().endswith((".txt", ".txt.gz")) and (entries := _lines(data)):
+    name = document.name.lower()
+    if name.endswith((".txt", ".txt.gz")) and (entries := _lines(data)):
         return Outline("sitemap", entries=entries)
-    named = document.name.lower().endswith((".html", ".htm", ".xhtml"))
-    if root == b"html" or (named and b"\0" not in data[:_HEAD] and not head.startswith((b"%PDF", b"PK\3\4"))):
+    named = name.endswith((".html", ".htm", ".xhtml")) and not data.startswith((b"%PDF", b"PK\3\4"))
+    if root == "html" or (named and b"\0" not in data):
         return _page(document, data)
     return Outline("file")
 
 
 def not_a_post(html: str) -> str:
     """Say why a web page is no post (a login, a missing page, a check for robots), ending with what to do; else ""."""
-    tree = _tree(html)
-    return _reason(tree, html) if tree is not None else f"this page is empty. {_BROWSER}"
+    tree = html_tree(html)
+    return _reason(tree, html) if tree is not None else _EMPTY
 
 
 def _unpacked(document: Document) -> bytes:
@@ -124,202 +111,36 @@ def _unpacked(document: Document) -> bytes:
     return data
 
 
-def _head(data: bytes) -> bytes:
-    """Return the beginning of a document without what may stand before its first element."""
-    head = data[:_HEAD]
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        head = head.decode("utf-16", "replace").encode()
-    head = head.removeprefix(b"\xef\xbb\xbf")
-    while match := _PREAMBLE.match(head):
-        head = head[match.end() :]
-    return head
-
-
 def _feed(document: Document, data: bytes) -> Outline:
-    # imported here: only feeds need it
-    import feedparser
-
-    base = {"content-location": document.address} if document.address else {}
-    # as a stream: bytes of its own it would take for a file's name
-    found = feedparser.parse(BytesIO(data.lstrip()), response_headers=base)
-    links = {link.get("rel"): link.get("href") for link in found.feed.get("links", []) if link.get("href")}
-    return Outline(
-        "feed",
-        title=unmarked(found.feed.get("title")),
-        entries=_entries(document, map(_from_feed, found.entries)),
-        following=_address(links.get("next") or links.get("prev-archive"), document.address),
-    )
-
-
-def _json_feed(document: Document, data: bytes) -> Outline | None:
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    items = found.get("items") if isinstance(found, dict) else None
-    if not isinstance(items, list) or "jsonfeed.org" not in str(found.get("version", ""))[:200]:
-        return None
-    return Outline(
-        "feed",
-        title=unmarked(found.get("title")),
-        entries=_entries(document, (_from_json(item) for item in items if isinstance(item, dict))),
-        following=_address(found.get("next_url"), document.address),
-    )
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """What a feed says of a post; `html` is all or the beginning of its text, "" if there is none of it."""
-
-    link: Any
-    guid: Any
-    title: Any
-    html: str
-    day: str | None
-    changed: str | None
-    author: str | None
-    tags: tuple[str, ...]
-
-
-def _entries(document: Document, drafts: Iterable[_Draft]) -> tuple[Entry, ...]:
-    listed = list(islice(drafts, MOST_ENTRIES))
-    texts = _texts([draft.html for draft in listed], document.address or "")
+    feed = feeds.parse(document, data)
     entries: dict[str, Entry] = {}
-    for draft, text in zip(listed, texts, strict=True):
-        entry = _entry(document, draft, text)
-        if entry is not None:
+    for item, text in feeds.texts(_with_whole_texts(feed.items[:MOST_ENTRIES])):
+        if isinstance(item, feeds.Item) and (entry := _entry(document, item, text)):
             entries.setdefault(entry.address, entry)
-    return tuple(entries.values())
+    following = _address(feed.following, document.address)
+    return Outline("feed", title=feed.title, entries=tuple(entries.values()), following=following)
 
 
-def _from_feed(item: Any) -> _Draft:
-    contents = [part for part in item.get("content", []) if part.get("value")]
-    body = max(contents, key=lambda part: len(part["value"]), default=None)
-    if body is None and len(_words(item.get("summary", ""))) >= WHOLE_TEXT:
-        body = item.get("summary_detail") or {"value": item["summary"]}
-    published, updated = (
-        _moment(item[name], item.get(f"{name}_parsed")) if name in item else None for name in ("published", "updated")
-    )
-    body = body or {"value": ""}
-    return _Draft(
-        link=item.get("link"),
-        guid=item.get("id"),
-        title=item.get("title"),
-        html=_paragraphs(body["value"]) if body.get("type") == "text/plain" else body["value"],
-        day=iso_day(item.get("published")) or iso_day(published) or iso_day(updated),
-        changed=updated or published,
-        author=author_of(item.get("author_detail")) or author_of(item.get("author")),
-        tags=tags_of([tag.get("label") or tag.get("term") for tag in item.get("tags", [])]),
-    )
+def _with_whole_texts(items: Iterable[feeds.Item]) -> Iterator[feeds.Item]:
+    """Yield items, without text where that is not the whole of it, or would take too long."""
+    began, taken = time.monotonic(), 0
+    for item in items:
+        taken += len(item.html)
+        room = taken <= WHOLE_TEXTS and time.monotonic() - began < WHOLE_TEXTS_SECONDS
+        yield item if room and not item.summary and not feeds.cut_off(item) else replace(item, html="")
 
 
-def _from_json(item: Mapping[str, Any]) -> _Draft:
-    html, text = item.get("content_html"), item.get("content_text")
-    if not isinstance(html, str):
-        html = _paragraphs(text) if isinstance(text, str) else ""
-    published, updated = (_moment(item.get(name), None) for name in ("date_published", "date_modified"))
-    return _Draft(
-        link=item.get("url") or item.get("external_url"),
-        guid=item.get("id"),
-        title=item.get("title"),
-        html=html,
-        day=iso_day(published) or iso_day(updated),
-        changed=updated or published,
-        author=author_of(item.get("authors") or item.get("author")),
-        tags=tags_of(item.get("tags")),
-    )
-
-
-def _entry(document: Document, draft: _Draft, text: str) -> Entry | None:
-    address = _address(draft.link, document.address) or _address(draft.guid, None)
+def _entry(document: Document, item: feeds.Item, text: str | None) -> Entry | None:
+    carried = text if text and any(character.isalnum() for character in text) else ""
+    address: str = _address(item.address, None)
     url: str | None = address
-    if not address and text and isinstance(draft.guid, str):  # it has no page; the feed is all there is of it
-        address = f"{document.address or document.source}#{quote(draft.guid[:300], safe='')}"
+    if not address and carried and item.guid:  # it has no page; the feed is all there is of it
+        address = f"{document.address or document.source}#{quote(item.guid[:300], safe='')}"
         url = document.address
     if not address:
         return None
-    title = unmarked(draft.title)
-    post = None
-    if text:
-        post = Post(address, title or "Untitled", text, draft.day, web_address(url), draft.tags, draft.author)
-    return Entry(address, title, draft.changed, post)
-
-
-def _texts(htmls: Sequence[str], base: str) -> list[str]:
-    """Return each entry's HTML as Markdown, "" for one that is only the beginning of a post."""
-    texts = [""] * len(htmls)
-    batch: dict[int, str] = {}
-    taken = 0
-    for number, html in enumerate(htmls):
-        taken += len(html)
-        if taken > WHOLE_TEXTS:
-            break
-        if _is_whole(html):
-            batch[number] = html
-        if sum(map(len, batch.values())) > _BATCH:
-            _convert(batch, base, texts)
-            batch = {}
-    _convert(batch, base, texts)
-    return texts
-
-
-def _convert(batch: Mapping[int, str], base: str, texts: list[str]) -> None:
-    """Put each fragment's Markdown in its place; one start of pandoc for all of them."""
-    # imported here: only feeds that carry their posts need it
-    from rag.readers.pandoc import fragment_to_markdown
-
-    if not batch:
-        return
-    mark = secrets.token_hex(12)  # which no feed can know, and so none can pass words of one post off as another's
-    joined = "".join(f"<p>{mark}</p>{_closed(html, base)}" for html in batch.values())
-    try:
-        parts = fragment_to_markdown(joined, base).split(mark)[1:]
-    except BadFile:  # their pages may still be read
-        return
-    for number, part in zip(batch, parts if len(parts) == len(batch) else [], strict=False):
-        texts[number] = _unsigned(part.strip()).strip()
-
-
-def _closed(html: str, base: str) -> str:
-    """Return HTML with every element in it closed and its links whole."""
-    from lxml.html import tostring  # type: ignore[import-untyped,unused-ignore]
-
-    tree = _tree(f"<body>{html}")
-    if tree is None:
-        return ""
-    if base:
-        tree.make_links_absolute(base, resolve_base_href=False, handle_failures="ignore")
-    for body in tree.iterchildren("body"):
-        body.tag = "div"
-    # a stray "</body>" leaves some beside the body
-    return "".join(str(tostring(part, encoding="unicode")) for part in tree)
-
-
-def _is_whole(html: str) -> bool:
-    words = _unsigned(_words(html)).rstrip(" »→>›")
-    return any(letter.isalnum() for letter in words) and not _CUT_OFF.search(words[-200:])
-
-
-def _unsigned(text: str) -> str:
-    return text[:-1500] + _APPEARED.sub("", text[-1500:])
-
-
-def _words(html: str) -> str:
-    return " ".join(unescape(re.sub(r"<[^<>]*>", " ", html)).split())
-
-
-def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in re.split(r"\n\s*\n", text) if part.strip())
-
-
-def _moment(written: Any, parsed: Any) -> str | None:
-    """Return a moment as the list writes it, if that is ISO 8601, else its day and time in UTC."""
-    if isinstance(written, str) and re.fullmatch(r"\s*\d{4}-\d\d-\d\d(?:[T ][\d:.,+Z-]{4,30})?\s*", written[:60]):
-        return written.strip()
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", parsed) if parsed else None
-    except (ValueError, TypeError, OverflowError):
-        return None
+    post = feeds.post_of(replace(item, address=web_address(url)), address, carried) if carried else None
+    return Entry(address, item.title, item.changed, post)
 
 
 def _listed(document: Document, data: bytes) -> Iterator[Entry]:
@@ -356,18 +177,16 @@ def _lines(data: bytes) -> tuple[Entry, ...]:
 
 
 def _page(document: Document, data: bytes) -> Outline:
-    from rag.readers.decode import decode
-
     html = decode(data, document.name)
-    tree = _tree(html)
+    tree = html_tree(html)
     if tree is None:
-        return Outline("page", reason=f"this page is empty. {_BROWSER}")
+        return Outline("page", reason=_EMPTY)
     base = document.address or ""
     for element in tree.iter("base"):
-        base = _absolute(element.get("href"), base) or base
+        base = address_of(element.get("href"), base) or base
         break
-    feeds = (
-        _absolute(link.get("href"), base)
+    named = (
+        address_of(link.get("href"), base)
         for link in tree.iter("link")
         if "alternate" in (link.get("rel") or "").lower().split()
         and _FEED_TYPES.match((link.get("type") or "").strip())
@@ -379,22 +198,10 @@ def _page(document: Document, data: bytes) -> Outline:
     return Outline(
         "page",
         title=_title(tree),
-        feeds=tuple(dict.fromkeys(feed for feed in feeds if feed))[:20],
+        feeds=tuple(dict.fromkeys(feed for feed in named if feed))[:20],
         links=tuple(links),
         reason=_reason(tree, html),
     )
-
-
-def _tree(html: str) -> Any:
-    # imported here: sitemaps and feeds do without it
-    from lxml import etree  # type: ignore[import-untyped,unused-ignore]
-    from lxml.html import HTMLParser, document_fromstring  # type: ignore[import-untyped,unused-ignore]
-
-    try:
-        # its own declaration is no longer true of text that has been decoded
-        return document_fromstring(html.encode("utf-8", "replace"), parser=HTMLParser(encoding="utf-8"))
-    except (etree.LxmlError, ValueError, AssertionError):
-        return None
 
 
 def _reason(tree: Any, html: str) -> str:
@@ -449,21 +256,9 @@ def _visible(tree: Any) -> str:
 
 def _address(value: Any, base: str | None) -> str:
     """Return the canonical form of an address that a document gives, "" if it is none."""
-    found = _absolute(value, base)
+    found = address_of(value, base or "")
     try:
         return canonical(found) if found else ""
-    except BadAddress:
-        return ""
-
-
-def _absolute(value: Any, base: str | None) -> str:
-    """Return a whole address as it is to be asked for, "" if it is none."""
-    if not isinstance(value, str) or not value.strip() or value.strip().startswith("#"):
-        return ""
-    if not base and not value.strip().lower().startswith(("http://", "https://")):
-        return ""
-    try:
-        return absolute(value.strip(), base or "")
     except BadAddress:
         return ""
 
