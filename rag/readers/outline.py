@@ -29,7 +29,7 @@ MOST_ENTRIES = 50_000  # of one feed or sitemap, by the same standard
 MOST_LINKS = 5_000  # of a page
 WHOLE_TEXTS = 1_000_000
 """Characters of HTML that are turned into Markdown for one feed, at 2 s for a million; beyond, pages are read."""
-WHOLE_TEXTS_SECONDS = 4  # for all of them, and then the pages are read: a slow batch of 5 s and one post must still fit
+WHOLE_TEXTS_SECONDS = 8  # then pages are read, too: what is begun by then, at most 10 s more, must fit into 20
 SHORT_PAGE = 1500
 """Characters below which a page with a password field, say, is that and no more: of 181 real articles none with more
 than this is refused, whatever stands beside the text."""
