@@ -270,6 +270,9 @@ class TestFragments:
         feed = {"version": "https://jsonfeed.org/version/1", "items": items}
         assert [found.text for found in posts(json.dumps(feed), "a.json")] == [f"loaf {n}" for n in range(45)]
         assert sizes == [20, 20, 5]
+        empty = {"version": "https://jsonfeed.org/version/1", "items": [{"id": str(number)} for number in range(45)]}
+        assert len(results(json.dumps(empty), "a.json")) == 45
+        assert sizes == [20, 20, 5]  # nothing is started for nothing
         items[2]["content_html"] = "<p>loaf bomb"
         found = results(json.dumps(feed), "a.json")
         assert [number for number, result in enumerate(found) if isinstance(result, Refused)] == [2]

@@ -228,28 +228,44 @@ _TELLING = {"alt", "caption", "title", "text", "quote", "label", "heading", "des
 _PICTURES = re.compile(r"image|img|figure|picture|photo|thumb", re.I)
 
 
-def _between(text: str, opening: str, closing: str, change: Callable[[str], str | None]) -> str:
-    """Replace each stretch from `opening` to `closing` by what `change` makes of its inside; None leaves it alone."""
-    at = text.find(opening)
-    if at < 0:
-        return text
+def _replaced(
+    text: str,
+    opening: re.Pattern[str],
+    end_of: Callable[[str, int], int],
+    change: Callable[[re.Match[str], str], str | None],
+    misses: int = _UNCLOSED,
+) -> str:
+    """Replace each stretch that an opening begins by what `change` makes of it; None leaves it alone.
+
+    `end_of(text, at)` says where the stretch ends whose opening ends at `at`, -1 if it does not; `misses`: how often.
+    """
     pieces: list[str] = []
     done = 0
-    end = -1
-    while at >= 0:
-        inside = at + len(opening)
-        if end < inside:
-            end = text.find(closing, inside)
-        if end < 0:
-            break
-        new = change(text[inside:end]) if end - inside <= _LONGEST_TAG else None
-        if new is None:
-            at = text.find(opening, inside)
+    for match in opening.finditer(text):
+        if match.start() < done:
             continue
-        pieces += text[done:at], new
-        done = end + len(closing)
-        at = text.find(opening, done)
+        end = end_of(text, match.end())
+        misses -= end < 0
+        if misses < 0:
+            break
+        new = change(match, text[match.start() : end]) if end >= 0 else None
+        if new is not None:
+            pieces += text[done : match.start()], new
+            done = end
     return "".join([*pieces, text[done:]])
+
+
+def _between(text: str, opening: str, closing: str, change: Callable[[str], str | None]) -> str:
+    """Replace each stretch from `opening` to `closing` by what `change` makes of its inside; None leaves it alone."""
+
+    def end_of(text: str, at: int) -> int:
+        end = text.find(closing, at, at + _LONGEST_TAG)
+        return end + len(closing) if end >= 0 else -1
+
+    def inside(_: re.Match[str], stretch: str) -> str | None:
+        return change(stretch[len(opening) : -len(closing)])
+
+    return _replaced(text, re.compile(re.escape(opening)), end_of, inside, len(text)) if closing in text else text
 
 
 def _words_of(tag: str) -> str:
@@ -277,6 +293,12 @@ _FILENAME = re.compile(
 def _is_filename(words: str) -> bool:
     """Whether an alternative text is only the name of the picture's file, or nothing."""
     return bool(_FILENAME.fullmatch(words))
+
+
+def _alternative(words: str) -> str:
+    """Return what an alternative text says, "" if that is only a name."""
+    words = " ".join(words.split())
+    return "" if _is_filename(words) else words
 
 
 def _hugo(prose: str) -> str:
@@ -323,23 +345,17 @@ def _mdx(prose: str) -> str:
     return re.sub(r"\{[A-Za-z_][\w.]{0,100}(?:\([^(){}\n]{0,200}\))?\}", "", prose)
 
 
+_JSX = re.compile(r"</?(?:[A-Za-z][\w.]*|(?=>))")
+
+
 def _jsx(prose: str) -> str:
     """Take out JSX tags, whatever their attributes hold; what they say to a reader stays."""
-    pieces: list[str] = []
-    done = unclosed = 0
-    for match in re.finditer(r"</?(?:[A-Za-z][\w.]*|(?=>))", prose):
-        if match.start() < done or unclosed > 10 * _UNCLOSED:
-            continue
-        end = _tag_end(prose, match.end())
-        if end < 0:
-            unclosed += 1
-            continue
-        tag = prose[match.start() : end]
-        if re.fullmatch(r"</?[a-z][a-z0-9]*(?:\s[^{}]*)?/?>", tag):
-            continue  # plain HTML: known to _html
-        pieces += prose[done : match.start()], _words_of(tag[1:-1])
-        done = end
-    return "".join([*pieces, prose[done:]])
+
+    def words(_: re.Match[str], tag: str) -> str | None:
+        plain = re.fullmatch(r"</?[a-z][a-z0-9]*(?:\s[^{}]*)?/?>", tag)  # HTML: known to _html
+        return None if plain else _words_of(tag[1:-1])
+
+    return _replaced(prose, _JSX, _tag_end, words, 10 * _UNCLOSED)
 
 
 def _tag_end(text: str, at: int) -> int:
@@ -363,19 +379,7 @@ _PICTURE = re.compile(r"!\[((?:[^\[\]\\]|\\.|\[[^\[\]\n]{0,300}\]){0,2000})\](?=
 def _pictures(prose: str) -> str:
     """Leave of each picture its alternative text, and of a link around a picture without one nothing."""
     if "![" in prose:
-        pieces: list[str] = []
-        done = unclosed = 0
-        for match in _PICTURE.finditer(prose):
-            if match.start() < done or unclosed > _UNCLOSED:
-                continue
-            end = _target_end(prose, match.end())
-            if end < 0:
-                unclosed += 1
-                continue
-            alt = " ".join(match.group(1).split())
-            pieces += prose[done : match.start()], "" if _is_filename(alt) else alt
-            done = end
-        prose = "".join([*pieces, prose[done:]])
+        prose = _replaced(prose, _PICTURE, _target_end, lambda match, _: _alternative(match.group(1)))
         prose = re.sub(r"(?<![\]\w\\])\[\s{0,20}\]\([^()\s]{0,2000}\)", "", prose)
     if "data:" in prose:
         prose = re.sub(r"^[ ]{0,3}\[[^\[\]\n]{1,300}\]:[ \t]{0,20}<?data:[^\n]*\n?", "", prose, flags=re.M)
@@ -453,8 +457,7 @@ def _html(prose: str) -> str:
     def stand_in(match: re.Match[str]) -> str:
         closing, name, attributes = match.group(1), match.group(2).lower(), match.group(3)
         if name == "img":
-            alt = " ".join(_attribute(attributes, "alt").split())
-            return "" if _is_filename(alt) else alt
+            return _alternative(_attribute(attributes, "alt"))
         if name == "a":
             address = _attribute(attributes, "href")
             if closing:
@@ -493,9 +496,7 @@ _ATTRIBUTES = re.compile(r"^[ \t]{0,3}(?:[-*][ \t]+TOC[ \t]*\n)?[ \t]{0,3}\{:[^{
 def _leftovers(prose: str) -> str:
     """Take out kramdown's attribute lists and the ids behind headings; write entities as the characters they are."""
     if "{:" in prose:
-        prose = re.sub(
-            r"^[ \t]{0,3}(?:[-*][ \t]+TOC[ \t]*\n)?[ \t]{0,3}\{:[^{}\n]{0,500}\}[ \t]*$", "", prose, flags=re.M
-        )
+        prose = _ATTRIBUTES.sub("", prose)
         prose = re.sub(r"(?<=[\w)\]*_>\"'\0.,!?])\{:[^{}\n]{0,500}\}", "", prose)
     if "{#" in prose or "{." in prose:
         prose = re.sub(r"^(#{1,6}[ \t][^\n{]{1,500})\{[#.][^{}\n]{0,200}\}[ \t]*$", r"\1", prose, flags=re.M)

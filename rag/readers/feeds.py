@@ -136,7 +136,7 @@ def posts(document: Document, items: Iterable[Item | Refused]) -> Iterator[Post 
         source = fetched or f"{document.source}#{part or 'entry'}"
         times = given[source] = given.get(source, 0) + 1
         source = source if times == 1 else f"{source}#{times}"
-        entry = f"{document.name}: the entry “{item.title[:80]}”"
+        entry = f"{document.name}: the entry “{''.join(filter(str.isprintable, item.title[:80]))}”"
         if text is None:
             yield Refused(source, f"{entry} cannot be read. Add its own page instead.")
         elif not any(character.isalnum() for character in text) or (item.address and cut_off(item)):

@@ -81,7 +81,7 @@ def fragments_to_markdown(fragments: Sequence[tuple[str, str]]) -> list[str | No
     """Turn many (HTML, base address of its links) into Markdown with one start of pandoc; None for what is too much."""
     parts = [_closed(html, base) for html, base in fragments]
     with suppress(BadFile):
-        return [*_together(parts)]
+        return [*_together(parts)] if parts else []
     texts: list[str | None] = [None] * len(parts)
     for number, part in enumerate(parts if len(parts) > 1 else ()):
         with suppress(BadFile):
