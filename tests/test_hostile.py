@@ -28,7 +28,7 @@ FAST = {
     "says four gigabytes.zip", "bad among good.zip", "bomb.docx", "bomb.epub", "lying.epub", "bomb.odt",
     "cut off.pdf", "pages of themselves.pdf", "encrypted.pdf", "include.rst", "page.mhtml",
 }  # fmt: skip
-SAMPLE = 40
+SAMPLE = 15
 """Documents of each data set; all of them are for the benchmark."""
 
 
