@@ -45,23 +45,24 @@ def read_archive(document: Document, archive: Files, limits: Limits) -> Iterator
         return posts(document, _substack(document, archive, min(tables, key=len), limits))
     pages = [name for name in pages if not PurePosixPath(name).name.startswith("draft")]
     if pages and b"h-entry" in archive.read(pages[0], limits.post_bytes)[:20_000]:
-        return posts(document, _medium(document, archive, pages, limits))
+        return posts(document, _medium(archive, pages, limits))
     return None
 
 
-def _page(document: Document, archive: Files, path: str, guid: str, limits: Limits) -> str | Refused:
+def _page(archive: Files, path: str, limits: Limits) -> tuple[str, str]:
+    """Return a page, and why it cannot be read, "" if it can."""
     try:
-        return decode(archive.read(path, limits.post_bytes), printable(path))
+        return decode(archive.read(path, limits.post_bytes), printable(path)), ""
     except Exhausted:
         raise
     except BadFile as error:
-        return Refused(f"{document.source}#{guid}", str(error))
+        return "", str(error)
 
 
 # ---- Substack ------------------------------------------------------------------------------------------------------
 
 
-def _substack(document: Document, archive: Files, table: str, limits: Limits) -> Iterator[Item | Refused]:
+def _substack(document: Document, archive: Files, table: str, limits: Limits) -> Iterator[Item]:
     """Yield what `table` (posts.csv) says was published; posts/*.html is its text."""
     rows = csv.DictReader(io.StringIO(decode(archive.read(table, limits.post_bytes), table)))
     folder = PurePosixPath(table).parent
@@ -73,17 +74,14 @@ def _substack(document: Document, archive: Files, table: str, limits: Limits) ->
             if (row.get("is_published") or "").strip().lower() != "true" or path not in archive.names:
                 continue
             published = True
-            page = _page(document, archive, path, identity, limits)
+            page, trouble = _page(archive, path, limits)
             subtitle = facts.line(row.get("subtitle"))
-            yield (
-                page
-                if isinstance(page, Refused)
-                else Item(
-                    guid=identity,
-                    title=facts.line(tidy(row.get("title") or "")),
-                    date=facts.iso_day(row.get("post_date")),
-                    html=paragraphs(subtitle) + page,
-                )
+            yield Item(
+                guid=identity,
+                title=facts.line(tidy(row.get("title") or "")),
+                date=facts.iso_day(row.get("post_date")),
+                html=paragraphs(subtitle) + page,
+                trouble=trouble,
             )
     except csv.Error as error:
         raise BadFile(f"{document.name}: the list of posts in this export is damaged. Export it again.") from error
@@ -94,20 +92,18 @@ def _substack(document: Document, archive: Files, table: str, limits: Limits) ->
 # ---- Medium --------------------------------------------------------------------------------------------------------
 
 
-def _medium(document: Document, archive: Files, pages: Sequence[str], limits: Limits) -> Iterator[Item | Refused]:
+def _medium(archive: Files, pages: Sequence[str], limits: Limits) -> Iterator[Item]:
     """Yield what pages hold that are each marked up as an h-entry."""
     for path in pages:
-        page = _page(document, archive, path, printable(path), limits)
-        yield page if isinstance(page, Refused) else _entry(page, path)
+        page, trouble = _page(archive, path, limits)
+        blank = Item(printable(path), title=facts.title_from_name(path), trouble=trouble)
+        tree = html_tree(page)
+        yield blank if tree is None else _entry(tree, blank)
 
 
-def _entry(page: str, path: str) -> Item:
+def _entry(tree: Any, blank: Item) -> Item:
     # imported here: only this format needs it
     from lxml.html import tostring
-
-    tree = html_tree(page)
-    if tree is None:
-        return Item(printable(path), title=facts.title_from_name(path))
 
     def first(name: str) -> Any:
         found = tree.xpath(f"//*[contains(concat(' ', normalize-space(@class), ' '), ' {name} ')]")
@@ -122,11 +118,11 @@ def _entry(page: str, path: str) -> Item:
         for repeated in body.xpath(".//*[contains(@class, 'graf--title')]")[:1]:
             if facts.line(repeated.text_content()) == title:
                 repeated.drop_tree()
-    return Item(
-        guid=printable(path),
+    return replace(
+        blank,
         address=facts.web_address(address.get("href")) if address is not None else None,
-        title=title or facts.title_from_name(path),
-        date=facts.iso_day(published.get("datetime")) if published is not None else facts.day_from_name(path),
+        title=title or blank.title,
+        date=facts.iso_day(published.get("datetime")) if published is not None else facts.day_from_name(blank.guid),
         author=facts.author_of(words("p-author")),
         html=str(tostring(body, encoding="unicode")) if body is not None else "",
     )

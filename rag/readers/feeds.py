@@ -48,8 +48,8 @@ class Item:
     """An entry of a feed or an export as it stands there.
 
     `html` is what it carries of its text, "" if nothing, `base` where its links start from; `summary`: it was given as
-    a description, and is so short that it may be no more. `changed` is the moment of its last change, `date` the day of
-    its first.
+    a description, and is so short that it may be no more; `trouble`: why its text cannot be read, a sentence. `changed`
+    is the moment of its last change, `date` the day on which it was published.
     """
 
     guid: str
@@ -62,6 +62,7 @@ class Item:
     base: str = ""
     summary: bool = False
     changed: str | None = None
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def read(document: Document, data: bytes, limits: Limits) -> Iterator[Post | Ref
     items = parse(document, data).items
     if not items:
         raise BadFile(f"{document.name}: this feed is empty. Give the address of the site, or its posts as files.")
-    yield from posts(document, items)
+    yield from posts(document, (replace(item, html="") if item.address and cut_off(item) else item for item in items))
 
 
 def parse(document: Document, data: bytes) -> Feed:
@@ -120,17 +121,14 @@ def parse(document: Document, data: bytes) -> Feed:
     )
 
 
-def posts(document: Document, items: Iterable[Item | Refused]) -> Iterator[Post | Refused]:
-    """Make a post of each item, or say that its text is not here; what was refused before is passed on.
+def posts(document: Document, items: Iterable[Item]) -> Iterator[Post | Refused]:
+    """Make a post of each item, or say that its text is not here.
 
     A post's source is its address if the list was fetched, else the document's source and what identifies the entry:
     the same one at every reading.
     """
     given: dict[str, int] = {}
     for item, text in texts(items):
-        if isinstance(item, Refused):
-            yield item
-            continue
         part = " ".join(tidy(item.guid or item.address or item.title).split())[:500]
         fetched = item.address if document.address else None
         source = fetched or f"{document.source}#{part or 'entry'}"
@@ -138,8 +136,8 @@ def posts(document: Document, items: Iterable[Item | Refused]) -> Iterator[Post 
         source = source if times == 1 else f"{source}#{times}"
         entry = f"{document.name}: the entry “{''.join(filter(str.isprintable, item.title[:80]))}”"
         if text is None:
-            yield Refused(source, f"{entry} cannot be read. Add its own page instead.")
-        elif not any(character.isalnum() for character in text) or (item.address and cut_off(item)):
+            yield Refused(source, item.trouble or f"{entry} cannot be read. Add its own page instead.")
+        elif not text:
             where = f"its page, {item.address}," if item.address else "its page"
             yield Refused(source, f"{entry} does not have its text here. Add {where} instead.")
         else:
@@ -152,39 +150,43 @@ def post_of(item: Item, source: str, text: str) -> Post:
     return Post(source, title, text, item.date, item.address, item.tags, item.author)
 
 
-def texts(items: Iterable[Item | Refused]) -> Iterator[tuple[Item | Refused, str | None]]:
-    """Yield each item with its text as Markdown, "" if it has none, None if it cannot be read.
+def texts(items: Iterable[Item]) -> Iterator[tuple[Item, str | None]]:
+    """Yield each item with its text as Markdown, "" if it has no words, None if it cannot be read.
 
     A few are converted together, and yielded before the next ones: the time for a post is never that for an export.
     """
-    batch: list[Item | Refused] = []
-    size = 0
+    batch: list[Item] = []
     try:
         for item in items:
-            more = len(item.html) if isinstance(item, Item) else 0
-            if batch and (size + more > TOGETHER or len(batch) == ENTRIES_TOGETHER):
+            size = sum(len(each.html) for each in batch)
+            if batch and (size + len(item.html) > TOGETHER or len(batch) == ENTRIES_TOGETHER):
                 yield from _converted(batch)
-                batch, size = [], 0
+                batch = []
             batch.append(item)
-            size += more
     except BadFile:  # the rest cannot be read; what came before can
         yield from _converted(batch)
         raise
     yield from _converted(batch)
 
 
-def _converted(batch: Sequence[Item | Refused]) -> Iterator[tuple[Item | Refused, str | None]]:
-    wanted = [item for item in batch if isinstance(item, Item) and item.html.strip()]
-    found = dict(zip(map(id, wanted), fragments_to_markdown([(item.html, item.base) for item in wanted]), strict=True))
+def _converted(batch: Sequence[Item]) -> Iterator[tuple[Item, str | None]]:
+    written = [item for item in batch if item.html.strip()]
+    found = iter(fragments_to_markdown([(item.html, item.base) for item in written]))
     for item in batch:
-        text = found.get(id(item), "")
-        yield item, text and _unsigned(text).strip()
+        text = next(found) if item.html.strip() else ""
+        text = text and _unsigned(text).strip()
+        if text and not any(character.isalnum() for character in text):
+            text = ""
+        yield item, None if item.trouble else text
 
 
 def cut_off(item: Item) -> bool:
     """Whether an entry says itself that its text goes on elsewhere."""
-    words = " ".join(unescape(re.sub(r"<[^<>]*>", " ", item.html)).split())
-    return bool(_CUT_OFF.search(_unsigned(words).rstrip(" »→>›")[-200:]))
+    return bool(_CUT_OFF.search(_unsigned(_words(item.html)).rstrip(" »→>›")[-200:]))
+
+
+def _words(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^<>]*>", " ", html)).split())
 
 
 def _unsigned(text: str) -> str:
@@ -215,12 +217,9 @@ def _parsed(data: bytes, address: str) -> Any:
 
 def _item(entry: Any) -> Item:
     address = address_of(entry.get("link"), "") or address_of(entry.get("id"), "") or None
-    dates = [
-        (entry[name], _moment(entry[name], entry.get(f"{name}_parsed")))
-        for name in ("published", "updated", "created")
-        if name in entry
-    ]
-    moments = [moment for _, moment in dates if moment]
+    dates = {name: entry[name] for name in ("published", "updated", "created") if name in entry}
+    moments = {name: _moment(written, entry.get(f"{name}_parsed")) for name, written in dates.items()}
+    days = (facts.iso_day(date) for name in dates for date in (dates[name], moments[name]))
     contents = [part for part in entry.get("content", ()) if part.get("value")]
     body = max([*contents, entry.get("summary_detail") or {}], key=lambda part: len(part.get("value") or ""))
     html = str(body.get("value") or "")
@@ -230,13 +229,13 @@ def _item(entry: Any) -> Item:
         guid=str(entry.get("id", "")),
         address=address,
         title=facts.unmarked(tidy(entry.get("title", ""))),
-        date=next((day for pair in dates for date in pair if (day := facts.iso_day(date))), None),
+        date=next(filter(None, days), None),
         tags=facts.tags_of([tidy(tag.get("label") or tag.get("term") or "") for tag in entry.get("tags", ())]),
         author=facts.author_of(entry.get("author_detail")) or facts.author_of(entry.get("author")),
         html=html,
         base=body.get("base") or address or "",
-        summary=not contents and len(html) < WHOLE_TEXT,
-        changed=next(iter(moments[1:2] or moments), None),
+        summary=not contents and len(_words(html)) < WHOLE_TEXT,
+        changed=moments.get("updated") or moments.get("published"),
     )
 
 
@@ -278,7 +277,7 @@ def _json_item(item: dict[str, Any], address: str) -> Item:
         author=facts.author_of(item.get("authors") or item.get("author")),
         html=html,
         base=address or page or "",
-        summary="content_html" not in item and "content_text" not in item and len(html) < WHOLE_TEXT,
+        summary="content_html" not in item and "content_text" not in item and len(_words(html)) < WHOLE_TEXT,
         changed=updated or published,
     )
 

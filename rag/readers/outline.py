@@ -58,6 +58,7 @@ _CHECK = re.compile(
     r"|request unsuccessful|pardon our interruption|bot verification|one moment, please",
     re.I,
 )
+_ENDED = re.compile(r"</(?:[\w-]+:)?(?:urlset|sitemapindex)\s*>")
 _CHALLENGE = re.compile(
     r"cf-chl-|/cdn-cgi/challenge-platform|cf_chl_opt|_incapsula_resource|px-captcha|hcaptcha\.com", re.I
 )
@@ -115,7 +116,7 @@ def _feed(document: Document, data: bytes) -> Outline:
     feed = feeds.parse(document, data)
     entries: dict[str, Entry] = {}
     for item, text in feeds.texts(_with_whole_texts(feed.items[:MOST_ENTRIES])):
-        if isinstance(item, feeds.Item) and (entry := _entry(document, item, text)):
+        if entry := _entry(document, item, text or ""):
             entries.setdefault(entry.address, entry)
     following = _address(feed.following, document.address)
     return Outline("feed", title=feed.title, entries=tuple(entries.values()), following=following)
@@ -130,16 +131,15 @@ def _with_whole_texts(items: Iterable[feeds.Item]) -> Iterator[feeds.Item]:
         yield item if room and not item.summary and not feeds.cut_off(item) else replace(item, html="")
 
 
-def _entry(document: Document, item: feeds.Item, text: str | None) -> Entry | None:
-    carried = text if text and any(character.isalnum() for character in text) else ""
+def _entry(document: Document, item: feeds.Item, text: str) -> Entry | None:
     address: str = _address(item.address, None)
     url: str | None = address
-    if not address and carried and item.guid:  # it has no page; the feed is all there is of it
+    if not address and text and item.guid:  # it has no page; the feed is all there is of it
         address = f"{document.address or document.source}#{quote(item.guid[:300], safe='')}"
         url = document.address
     if not address:
         return None
-    post = feeds.post_of(replace(item, address=web_address(url)), address, carried) if carried else None
+    post = feeds.post_of(replace(item, address=web_address(url)), address, text) if text else None
     return Entry(address, item.title, item.changed, post)
 
 
@@ -155,8 +155,10 @@ def _listed(document: Document, data: bytes) -> Iterator[Entry]:
         raise BadFile(
             f"{document.name}: this sitemap defines entities, as attacks do, and was not read. Give the blog's feed."
         ) from error
-    except (ParseError, ValueError, LookupError):  # a bare "&" in one address must not cost all the others
+    except (ParseError, ValueError, LookupError) as error:  # a bare "&" in one address must not cost all the others
         text = data[:EXPANDED_BYTES].decode("utf-8", "replace")
+        if not _ENDED.search(text, len(text) - 200):  # what it did not come to would seem to have vanished
+            raise BadFile(f"{document.name}: this sitemap is cut short. Try again later.") from error
         rows = [{"loc": unescape(match.group(1))} for match in _LOC.finditer(text)]
     seen = set()
     for row in rows[:MOST_ENTRIES]:
@@ -210,9 +212,8 @@ def _reason(tree: Any, html: str) -> str:
     headings = [" ".join(heading.text_content().split())[:200] for heading in list(tree.iter("h1"))[:3]]
     short = len(text) < SHORT_PAGE
     names = [part.strip() for part in re.split(r"\s[|–—·»«‹›:-]\s|\s[|·»]|: ", title)[:6]] + [title]
-    if _any(_MISSING, names) and (short or _any(_MISSING, headings)):
-        return "the site says that this page does not exist. Check the address."
-    if short and _any(_MISSING, headings):
+    missing = _any(_MISSING, names), _any(_MISSING, headings)
+    if all(missing) or (short and any(missing)):
         return "the site says that this page does not exist. Check the address."
     if short and (_CHECK.match(title) or (_CHALLENGE.search(html) and _CHECK.search(text + title))):
         return f"the site checks that a person is asking. {_BROWSER}"
