@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -13,10 +14,11 @@ from pathlib import Path
 from threading import Event
 
 from rag.answering import REFUSAL, Clock, write
+from rag.errors import Busy
 from rag.fetch import Fetcher
 from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
-from rag.jobs import Job, Jobs
+from rag.jobs import Job, Jobs, Stop
 from rag.ports import Catalogue, Embedder, Library, Progress, Readers, VectorIndex, Writer
 from rag.records import (
     Answer,
@@ -66,6 +68,7 @@ class Engine:
         self._fetcher = fetcher
         self._inbox = inbox
         self._refused_uploads: dict[str, Path] = {}
+        self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
         self._indexing = Indexing(library, index, embedder)
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
@@ -103,7 +106,7 @@ class Engine:
         wanted = list(chosen)
         names = [name if isinstance(name, str) else name[1] for name in wanted]
         what = names[0] if len(names) == 1 else f"{len(names)} files and sources"
-        return self.jobs.start(f"Adding {what}", lambda stop: self._sources.add(wanted, stop))
+        return self.jobs.start(f"Adding {what}", lambda stop: self._sources.add(wanted, stop), wanted)
 
     def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Job:
         """Add files that lie at a temporary path, as (path, name): the name is their source. They are moved away."""
@@ -126,35 +129,47 @@ class Engine:
     def sync(self, source_id: str | None = None, *, dry_run: bool = False, prune: bool = False) -> Job:
         """Bring one source, or all, in step with what it has now; see Sources.sync."""
         title = "Looking for changes" if dry_run else "Looking for new and changed posts"
-        return self.jobs.start(title, lambda stop: self._sources.sync(source_id, stop, dry_run=dry_run, prune=prune))
+        ids = None if source_id is None else [source_id]
+        return self.jobs.start(title, lambda stop: self._sources.sync(ids, stop, dry=dry_run, prune=prune))
 
-    def retry(self, places: Iterable[str]) -> Job:
-        """Try again what failed."""
-        wanted = list(places)
-        return self.jobs.start("Trying again", lambda stop: self._retry(wanted, stop))
+    def retry(self) -> Job:
+        """Try again what failed in the last jobs."""
+        failed = [row for job in self.jobs.known for row in job.failed]
+        wanted = [chosen for job in self.jobs.known if job.failed for chosen in job.wanted]
+        return self.jobs.start("Trying again", lambda stop: self._retry(failed, wanted, stop), wanted)
+
+    def prune(self) -> Job:
+        """Remove the posts that the last jobs found vanished."""
+        vanished = [row for job in self.jobs.known for row in job.vanished]
+        return self.jobs.start("Removing what has vanished", lambda stop: self._sources.prune(vanished))  # noqa: ARG005
 
     def resume(self) -> Job | None:
-        """Go on with what a kill interrupted, if anything was."""
-        sources = self._sources.unfinished()
+        """Go on with what a kill interrupted, if anything was. Call it before anything new begins."""
+        sources = [source.id for source in self._sources.unfinished()]
         uploads = [(path, path.name) for path in sorted(self._inbox.glob("*/*"))] if self._inbox else []
         if not sources and not uploads:
             return None
 
-        def work(stop: Event) -> Iterator[FileProgress]:
-            for source in sources:
-                yield from self._sources.sync(source.id, stop, dry_run=False, prune=False)
+        def work(stop: Stop) -> Iterator[FileProgress]:
+            yield from self._sources.sync(sources, stop, dry=False, prune=False)
             yield from self._take_uploads(uploads, stop)
             self._throw_away(self._refused_uploads.values())  # refused twice is enough
+            self._refused_uploads.clear()
 
         return self.jobs.start("Going on where it stopped", work)
 
     def forget(self, source_id: str, *, with_posts: bool = False) -> list[str]:
-        """Forget a source, `with_posts` also the posts that no other has; return their ids. Raise NotFound."""
+        """Forget a source, `with_posts` also the posts that no other has; return their ids.
+
+        Raise NotFound, or Busy while posts are being brought in: they might be this source's.
+        """
+        if self.jobs.busy:
+            raise Busy("Posts are being brought in. Wait until that has ended, or cancel it, and try again.")
         return self._sources.forget(source_id, with_posts=with_posts)
 
     @property
     def scheduled(self) -> bool:
-        """Whether sources on the web are read again by themselves, once a day while the page is served."""
+        """Whether sources are read again by themselves, once a day while the page is served."""
         return self._catalogue.fact(_SCHEDULE) != "off"
 
     @scheduled.setter
@@ -165,16 +180,14 @@ class Engine:
         """Read again the sources that were not read for a day, unless that is turned off or something is going on."""
         if not self.scheduled or self.jobs.busy:
             return None
-        before = (datetime.now(timezone.utc) - CHECKED_EVERY).isoformat(timespec="seconds")
-        due = [source for source in self.sources() if (source.checked or "") < before]
+        now = datetime.now(timezone.utc)
+        before = (now - CHECKED_EVERY).isoformat(timespec="seconds")
+        due = [source.id for source in self.sources() if max(source.checked or "", self._looked[source.id]) < before]
         if not due:
             return None
-
-        def work(stop: Event) -> Iterator[FileProgress]:
-            for source in due:
-                yield from self._sources.sync(source.id, stop, dry_run=False, prune=False)
-
-        return self.jobs.start("The daily look for new and changed posts", work)
+        self._looked.update(dict.fromkeys(due, now.isoformat(timespec="seconds")))  # also where it fails
+        title = "The daily look for new and changed posts"
+        return self.jobs.start(title, lambda stop: self._sources.sync(due, stop, dry=False, prune=False))
 
     def remove(self, post_ids: Sequence[str]) -> list[str]:
         """Remove posts, text overwritten; return their ids. Raise NotFound, and remove none, if one is not there."""
@@ -248,10 +261,10 @@ class Engine:
             return replace(answer, text=BUILDING)
         return replace(answer, text=REFUSAL)
 
-    def _retry(self, places: Sequence[str], stop: Event) -> Iterator[FileProgress]:
-        uploads = {place: self._refused_uploads.pop(place) for place in places if place in self._refused_uploads}
+    def _retry(self, failed: Sequence[str], wanted: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
+        uploads = {row: self._refused_uploads.pop(row) for row in failed if row in self._refused_uploads}
         yield from self._take_uploads([(path, path.name) for path in uploads.values()], stop)
-        yield from self._sources.retry([place for place in places if place not in uploads], stop)
+        yield from self._sources.retry([row for row in failed if row not in uploads], wanted, stop)
 
     def _into_inbox(self, path: Path, name: str) -> Path:
         """Move an upload to where a restart finds it; one that cannot be moved is read, or missed, where it is."""
@@ -266,14 +279,14 @@ class Engine:
             return path
         return kept
 
-    def _take_uploads(self, files: Sequence[tuple[Path, str]], stop: Event) -> Iterator[FileProgress]:
+    def _take_uploads(self, files: Sequence[tuple[Path, str]], stop: Stop) -> Iterator[FileProgress]:
         claimed: set[str] = set()
         tasks: dict[str, Task] = {}
         for path, name in files:
             shown = f"upload:{name}" if f"upload:{name}" not in tasks else f"upload:{name} ({len(tasks) + 1})"
             tasks[shown] = Task(shown, self._upload_opener(path, name, shown, claimed), self._upload_ended(shown, path))
         yield from self._intake.take(list(tasks.values()), stop)
-        if stop.is_set():
+        if stop.is_set() and not stop.closing:
             self._throw_away(path for path, _ in files)
 
     def _upload_opener(self, path: Path, name: str, shown: str, claimed: set[str]) -> Callable[[], Opened]:

@@ -21,6 +21,10 @@ class BadQuestion(FootnoteError):
     """A question that cannot be searched for."""
 
 
+class Busy(FootnoteError):
+    """Something that must wait until what is going on has ended."""
+
+
 class NotFound(FootnoteError):
     """An id that names nothing in the library."""
 

@@ -95,7 +95,7 @@ class Intake:
         failed: set[str] = set()
         with (
             closing(_Ahead(self._read(tasks, stop, dedupe, away), _AHEAD)) as read,
-            closing(_Ahead(self._embed(read.batches(), failed), _STEPS)) as embedded,
+            closing(_Ahead(self._embed(read.batches(), stop, failed), _STEPS)) as embedded,
         ):
             for batch in embedded.batches():
                 for outcome in self._write([step for steps in batch for step in steps], dedupe, failed):
@@ -156,7 +156,7 @@ class Intake:
             yield _Ended(task, opened.item)
             return
         seen: set[str] = set()
-        refused = False
+        refused = broken = False
         for outcome in opened.outcomes:
             if stop.is_set():
                 yield FileProgress(task.place, "stopped")
@@ -164,14 +164,15 @@ class Intake:
             if outcome.source != task.place and not seen:
                 yield FileProgress(task.place, "opened")
             seen.add(outcome.source)
+            refused = refused or isinstance(outcome, Refused)
+            broken = broken or (isinstance(outcome, Refused) and outcome.source == task.place)
             if id_of(outcome.source) not in away:
-                refused = refused or isinstance(outcome, Refused)
                 yield from self._prepared(outcome, task.place, dedupe)
         if not seen:
             yield FileProgress(task.place, "failed", error=f"{task.place}: {NO_POST}")
         elif opened.whole and not refused:
             yield from self._no_longer(task, seen)
-        well = seen and not (refused and len(seen) == 1)
+        well = seen and not broken and not (refused and len(seen) == 1)
         yield _Ended(task, opened.item if well else Item(task.place, "failed"))
 
     def _no_longer(self, task: Task, seen: set[str]) -> Iterator[FileProgress]:
@@ -192,8 +193,9 @@ class Intake:
                 yield known
                 return
             self._indexing.prepare()  # only now: what is unchanged needs no model
-            yield _Ready(outcome, place, self._indexing.split(outcome), known_by)
+            ready = _Ready(outcome, place, self._indexing.split(outcome), known_by)
             yield FileProgress(outcome.source, "indexing", title=outcome.title)
+            yield ready
         except ModelError:
             raise
         except FootnoteError as error:
@@ -202,21 +204,22 @@ class Intake:
     def _known(self, post: Post, place: str, known_by: Sequence[int]) -> FileProgress | None:
         """Say which post is here already with these words, under this source or another; None if it must be kept."""
         library = self._library
-        found = library.find(post)
-        own = found is not None and library.post(found[0]).source == post.source
-        if found and found[1]:
-            if not own:
-                library.link(post.source, place, found[0])
-            return self._same(post, found[0], own)
-        if own:
-            return None
-        copy = self._copy(post, known_by)
-        if copy is None and found:  # it was a copy of another post and has become one of its own
-            library.unlink(post.source)
-        if copy is None:
-            return None
-        library.link(post.source, place, copy)
-        return self._same(post, copy, own=False)
+        with self._indexing.changing:  # what is found is still there when it is linked
+            found = library.find(post)
+            own = found is not None and library.post(found[0]).source == post.source
+            if found and found[1]:
+                if not own:
+                    library.link(post.source, place, found[0])
+                return self._same(post, found[0], own)
+            if own:
+                return None
+            copy = self._copy(post, known_by)
+            if copy is None and found:  # it was a copy of another post and has become one of its own
+                library.unlink(post.source)
+            if copy is None:
+                return None
+            library.link(post.source, place, copy)
+            return self._same(post, copy, own=False)
 
     def _same(self, post: Post, post_id: str, own: bool) -> FileProgress:
         title = "" if own else self._library.post(post_id).title
@@ -228,23 +231,35 @@ class Intake:
                 return post_id
         return None
 
-    def _embed(self, batches: Iterable[list[_Step]], failed: set[str]) -> Iterator[list[_Written]]:
+    def _embed(self, batches: Iterable[list[_Step]], stop: Event, failed: set[str]) -> Iterator[list[_Written]]:
         """Yield steps as they come, posts with their vectors: all that wait are embedded together."""
         for batch in batches:
             progress = [step for step in batch if isinstance(step, FileProgress)]
             if progress:
                 yield list(progress)
             ready = [step for step in batch if isinstance(step, _Ready)]
-            written: list[_Written] = []
             try:
-                vectors = self._indexing.vectors([passage for post in ready for passage in post.passages])
-                for post in ready:
-                    written.append((post, vectors[: len(post.passages)]))
-                    vectors = vectors[len(post.passages) :]
+                written: list[_Written] = list(self._with_vectors(ready, stop))
+            except Stopped:
+                failed.update(post.place for post in ready)
+                yield [FileProgress(post.post.source, "stopped") for post in ready]
+                continue
             except FootnoteError as error:
                 failed.update(post.place for post in ready)
                 written = [FileProgress(post.post.source, "failed", error=str(error)) for post in ready]
             yield [*written, *(step for step in batch if isinstance(step, _Ended))]
+
+    def _with_vectors(self, ready: Sequence[_Ready], stop: Event) -> Iterator[tuple[_Ready, Vectors]]:
+        """Yield posts with their vectors. Raise Stopped between two groups of passages."""
+
+        def report(done: int, total: int) -> None:  # noqa: ARG001 - it has the form of a Progress
+            if stop.is_set():
+                raise Stopped
+
+        vectors = self._indexing.vectors([passage for post in ready for passage in post.passages], report)
+        for post in ready:
+            yield post, vectors[: len(post.passages)]
+            vectors = vectors[len(post.passages) :]
 
     def _write(self, steps: Sequence[_Written], dedupe: bool, failed: set[str]) -> list[FileProgress]:
         """Put posts into library and index; return what became of each. `failed` gathers the places that lost one.
@@ -289,6 +304,9 @@ class Intake:
             )
         except FootnoteError as error:
             return FileProgress(post.source, "failed", title=post.title, error=str(error)), [], []
+        except Exception as error:  # one post nobody thought of must not take the others with it
+            traceback.print_exception(error)
+            return FileProgress(post.source, "failed", error=f"{post.source}: {SURPRISE}"), [], []
         state: Any = "updated" if before else "added"
         return FileProgress(post.source, state, stored[0].post_id, post.title, len(stored)), stored, gone
 

@@ -8,8 +8,10 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from threading import Event
+from typing import Any
 
 from rag.errors import FootnoteError
 from rag.records import ENDED, FileProgress
@@ -17,20 +19,29 @@ from rag.records import ENDED, FileProgress
 SURPRISE = (
     "Something went wrong that Footnote did not expect; the terminal it runs in says what. Try again, or run doctor."
 )
-Work = Callable[[Event], Iterator[FileProgress]]
-"""What a job does; the event is set when the person cancels."""
+
+
+class Stop(Event):
+    """Set to end a job: because the person cancels it, or because the app is `closing` and it is to go on later."""
+
+    closing = False
+
+
+Work = Callable[[Stop], Iterator[FileProgress]]
+"""What a job does."""
 
 
 class Job:
     """One import: a row for each file or page, how far it is, and a way to cancel it."""
 
-    def __init__(self, title: str, work: Work) -> None:
-        """Name a piece of work; it starts when its turn comes."""
+    def __init__(self, title: str, work: Work, wanted: Sequence[Any] = ()) -> None:
+        """Name a piece of work; it starts when its turn comes. `wanted` is what a person asked to add."""
         self.title = title
+        self.wanted = wanted
         self.rows: dict[str, FileProgress] = {}
         self.failure: FootnoteError | None = None
         """Why the whole has failed, None when it has not."""
-        self.stop = Event()
+        self.stop = Stop()
         self.ended = False
         self._work = work
         self._events: list[FileProgress] = []
@@ -50,8 +61,8 @@ class Job:
 
     @property
     def vanished(self) -> list[str]:
-        """The ids of the posts that their sources no longer have."""
-        return [row.post_id for row in list(self.rows.values()) if row.state == "vanished"]
+        """The rows of the posts that their sources no longer have."""
+        return [row.source for row in list(self.rows.values()) if row.state == "vanished"]
 
     @property
     def steps(self) -> int:
@@ -100,6 +111,12 @@ class Job:
         except Exception as error:  # the last stop before the page
             traceback.print_exception(error)
             self.failure = FootnoteError(SURPRISE)
+        for row in [row for row in self.rows.values() if row.state not in ENDED]:
+            self._note(replace(row, state="failed", error=str(self.failure or SURPRISE)))
+        self.end()
+
+    def end(self) -> None:
+        """Tell those who watch that nothing more will come."""
         with self._news:
             self._finished = time.monotonic()
             self.ended = True
@@ -127,9 +144,9 @@ class Jobs:
         self.known: list[Job] = []
         """Jobs that wait or run, and the last one that ended, oldest first."""
 
-    def start(self, title: str, work: Work) -> Job:
+    def start(self, title: str, work: Work, wanted: Sequence[Any] = ()) -> Job:
         """Queue a piece of work; it runs when those before it have ended."""
-        job = Job(title, work)
+        job = Job(title, work, wanted)
         with self._lock:
             self.known = [known for known in self.known if not known.ended] + [job]
             self._waiting.put(job)
@@ -147,6 +164,7 @@ class Jobs:
         """Cancel what waits or runs, and wait until it has let go of the library."""
         self._closed = True
         for job in self.known:
+            job.stop.closing = True
             job.stop.set()
         if self._thread is not None:
             self._waiting.put(None)
@@ -155,5 +173,7 @@ class Jobs:
 
     def _run(self) -> None:
         while (job := self._waiting.get()) is not None:
-            if not self._closed:
+            if self._closed:
+                job.end()
+            else:
                 job.run()

@@ -264,7 +264,7 @@ class Catalogue(Protocol):
         ...
 
     def remember(self, kind: SourceKind, location: str) -> Source:
-        """Remember a source, or find it again by its location."""
+        """Remember a source, or find it again by its location; it is what it was last said to be."""
         ...
 
     def forget(self, source_id: str) -> None:
@@ -285,6 +285,10 @@ class Catalogue(Protocol):
 
     def drop(self, source_id: str, places: Sequence[str]) -> None:
         """Take items out of a source."""
+        ...
+
+    def holders(self, place: str) -> list[str]:
+        """Return the ids of the sources that have a place as an item, in the order in which they came."""
         ...
 
     def owner(self, place: str) -> str | None:

@@ -252,9 +252,19 @@ class Answer:
 
 
 FileState = Literal[
-    "waiting", "reading", "indexing", "opened", "added", "updated", "unchanged", "vanished", "failed", "stopped"
+    "waiting",
+    "reading",
+    "indexing",
+    "opened",
+    "added",
+    "updated",
+    "unchanged",
+    "vanished",
+    "removed",
+    "failed",
+    "stopped",
 ]
-ENDED: frozenset[FileState] = frozenset({"added", "updated", "unchanged", "vanished", "failed", "stopped"})
+ENDED: frozenset[FileState] = frozenset({"added", "updated", "unchanged", "vanished", "removed", "failed", "stopped"})
 
 
 @dataclass(frozen=True)
@@ -262,7 +272,8 @@ class FileProgress:
     """What has become of one file or page, or of one post of it, while posts are brought in.
 
     `opened`: it holds several posts, each with a row of its own. `same_as`: the title of the post that it is a copy of,
-    under another address or name. `vanished`: its source no longer has it. `stopped`: the person cancelled before it.
+    under another address or name. `vanished`: its source no longer has it; `removed`: nor has the library any more.
+    `stopped`: the person cancelled before it.
     """
 
     source: str

@@ -149,6 +149,8 @@ class _Look:
     etag: str = ""
     modified: str = ""
     troubles: list[str] = field(default_factory=list)
+    missing: bool = False
+    """Whether a list that another names is not there: what it named may all the same be."""
 
     def at(self, address: str, accept: str = ACCEPT, conditional: bool = False) -> tuple[Page, Outline]:
         """Fetch an address and say what it holds; `conditional`: perhaps only that it has not changed."""
@@ -259,7 +261,7 @@ class _Look:
         alone = found[0][0] if len(found) == 1 and not found[0][1].sitemaps else None
         return Listing(
             tuple(entries.values())[:MAX_PAGES],
-            complete=not self.troubles,
+            complete=not self.troubles and not self.missing,
             etag=alone.etag if alone else "",  # what a sitemap of sitemaps names can change without it
             modified=alone.modified if alone else "",
             troubles=tuple(self.troubles),
@@ -270,7 +272,9 @@ class _Look:
         try:
             return self.at(address, _LISTS, conditional)
         except BadAddress as error:
-            if not quiet and not isinstance(error, Gone):
+            if isinstance(error, Gone):
+                self.missing = self.missing or not quiet
+            elif not quiet:
                 self.troubles.append(str(error))
             return None
 

@@ -5,46 +5,56 @@ file costs a hash, an unchanged page a conditional request, neither an embedding
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
-from threading import Event
 from typing import Literal
 
 from rag.addresses import canonical
-from rag.errors import BadFile, FootnoteError, Gone, NotFound
-from rag.fetch import Fetcher, Stopped, document
-from rag.intake import Intake, Opened, Task
+from rag.errors import BadFile, FootnoteError, NotFound
+from rag.fetch import Fetcher, Stopped
+from rag.intake import Intake, Task
+from rag.jobs import Stop
+from rag.opening import Opener, Opening
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
-from rag.records import Document, Entry, FileProgress, Item, Post, Source, SourceKind, id_of
+from rag.records import Entry, FileProgress, Item, Source, SourceKind, id_of
 from rag.sites import Finding, discover, listing
 
-EDITION = "1"
-"""Part of every item's mark: raise it when reading has become so much better that all should be read anew."""
-_CHUNK = 1 << 20
-
-Opener = Callable[[Item | None], Opened]
-"""How to open an item, given how it was when it was last read."""
 Chosen = tuple[SourceKind, str]
 """(kind, location) of a source that the person chose."""
 
 
 @dataclass
 class _Plan:
-    """What is to be done for some sources: tasks, and what is known without any."""
+    """What is to be done for some sources.
 
-    tasks: list[Task] = field(default_factory=list)
-    told: list[FileProgress] = field(default_factory=list)
+    `tasks` by their places, `holders` the sources that hold each, `told` the rows that need no task, `lists` the note
+    of each source's own list, `listed` the sources whose lists were read, `folders` what each folder holds.
+    `dry`: only to be told. `prune`: what has vanished is removed. `again`: asked for by a person, so that removed posts
+    come back.
+    """
+
+    dry: bool = False
     prune: bool = False
-    """Whether what has vanished is to be removed."""
+    again: bool = False
+    tasks: dict[str, Task] = field(default_factory=dict)
+    holders: dict[str, list[str]] = field(default_factory=dict)
+    told: list[FileProgress] = field(default_factory=list)
+    lists: list[tuple[str, Item]] = field(default_factory=list)
     listed: list[str] = field(default_factory=list)
-    """Ids of the sources whose list was read."""
+    folders: dict[str, frozenset[str]] | None = None
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The items of a source: how to open each by its place, and all `places` it names, None if others may be there."""
+
+    openers: dict[str, Opener]
+    places: frozenset[str] | None
 
 
 def described(finding: Finding) -> str:
@@ -74,6 +84,7 @@ class Sources:
         self._readers = readers
         self._fetcher = fetcher
         self._intake = intake
+        self._opening = Opening(library, readers, fetcher)
 
     def all(self) -> list[Source]:
         """List the sources."""
@@ -83,12 +94,12 @@ class Sources:
         """Say what lies at an address, the likeliest first. Raise BadAddress or BadFile."""
         return discover(canonical(address), self._fetcher, self._readers)
 
-    def add(self, chosen: Sequence[Chosen | str], stop: Event) -> Iterator[FileProgress]:
+    def add(self, chosen: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
         """Remember sources and bring in what they have; a plain string is a path, or an address that is one page.
 
         Asked for by a person, so that posts removed before come back.
         """
-        plan, known = _Plan(), {source.id for source in self._catalogue.sources()}
+        plan, known = _Plan(again=True), {source.id for source in self._catalogue.sources()}
         for wanted in chosen:
             shown = printable(wanted if isinstance(wanted, str) else wanted[1])
             try:
@@ -98,46 +109,59 @@ class Sources:
             except (FootnoteError, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
                 yield FileProgress(shown, "failed", error=printable(str(error)))
         plan.told = [told for told in plan.told if told.state != "vanished"]
-        yield from self._carry_out(plan, stop, away=frozenset())
+        yield from self._carry_out(plan, stop)
         for source in self._catalogue.sources():
             if source.id not in known and not source.posts and not stop.is_set():
                 self._catalogue.forget(source.id)  # nothing came of it: there is nothing to keep in step
 
-    def sync(self, source_id: str | None, stop: Event, *, dry_run: bool, prune: bool) -> Iterator[FileProgress]:
-        """Bring one source, or all, in step: new and changed items are read, vanished ones told of, and with `prune`
-        removed. `dry_run` only tells what would be done. Raise NotFound."""
-        plan = _Plan(prune=prune and not dry_run)
-        for source in self._chosen(source_id):
+    def sync(self, ids: Iterable[str] | None, stop: Stop, *, dry: bool, prune: bool) -> Iterator[FileProgress]:
+        """Bring some sources, or all, in step: new and changed items are read, vanished ones told of, and with `prune`
+        removed. `dry` only tells what would be done. Raise NotFound."""
+        plan = _Plan(dry=dry, prune=prune and not dry)
+        for source in self._chosen(ids):
             try:
-                self._plan_source(plan, source, stop, again=False, dry_run=dry_run)
+                self._plan_source(plan, source, stop)
             except Stopped:
                 break
             except FootnoteError as error:
                 yield FileProgress(source.location, "failed", error=str(error))
-        if dry_run:
-            yield from self._foretell(plan, stop)
-            return
-        yield from self._carry_out(plan, stop, away=frozenset(self._library.put_away()))
+        yield from self._foretell(plan, stop) if dry else self._carry_out(plan, stop)
 
-    def retry(self, places: Iterable[str], stop: Event) -> Iterator[FileProgress]:
-        """Read again the items at these places that failed."""
-        wanted, plan = set(places), _Plan()
+    def retry(self, rows: Iterable[str], wanted: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
+        """Read again what failed, named by its rows; for those in no source's list, `wanted` is added once more."""
+        left, plan = set(rows), _Plan()
         for source in self._catalogue.sources():
-            items = self._catalogue.items(source.id)
-            if mine := wanted & set(items):
-                wanted -= mine
-                self._catalogue.keep(source.id, [Item(place) for place in sorted(mine)])
-                with suppress(FootnoteError, Stopped):  # its list cannot be read: the items stay as they are
-                    self._plan_source(plan, source, stop, again=False, only=mine)
-        yield from self._carry_out(plan, stop, away=frozenset(self._library.put_away()), checked=False)
+            held = self._catalogue.items(source.id)
+            mine = {row: place for row in left if (place := _place_of(row, held)) is not None}
+            if not mine and source.location not in left:
+                continue
+            left -= {*mine, source.location}
+            try:
+                self._plan_source(plan, source, stop, only=set(mine.values()) if mine else None)
+            except Stopped:
+                break
+            except FootnoteError as error:
+                yield FileProgress(source.location, "failed", error=str(error))
+        yield from self._carry_out(plan, stop)
+        if left and wanted:
+            yield from self.add(wanted, stop)
+
+    def prune(self, sources: Sequence[str]) -> Iterator[FileProgress]:
+        """Let go of what has vanished, named by its rows; a post to which another way leads stays."""
+        self._intake.leave(sources)
+        for source in self._catalogue.sources():
+            self._catalogue.drop(source.id, sources)
+        for row in sources:
+            yield FileProgress(row, "removed")
 
     def unfinished(self) -> list[Source]:
-        """List the sources with items that were listed and never read: a kill or a full disk came between."""
-        return [
-            source
-            for source in self._catalogue.sources()
-            if any(item.state == "waiting" for item in self._catalogue.items(source.id).values())
-        ]
+        """List the sources that were not read to their end: a kill or a full disk came between."""
+        found = []
+        for source in self._catalogue.sources():
+            items = self._catalogue.items(source.id).values()
+            if any(item.state == "waiting" for item in items) or (not items and source.checked is None):
+                found.append(source)
+        return found
 
     def forget(self, source_id: str, *, with_posts: bool) -> list[str]:
         """Forget a source, `with_posts` also the posts that no other has; return their ids. Raise NotFound."""
@@ -145,247 +169,189 @@ class Sources:
         self._catalogue.forget(source_id)
         if not with_posts:
             return []
-        ways = self._library.reached(place for place in places if self._catalogue.owner(place) is None)
+        ways = self._library.reached(place for place in places if not self._catalogue.holders(place))
         return self._intake.leave(way.source for found in ways.values() for way in found)
 
-    def _chosen(self, source_id: str | None) -> list[Source]:
-        sources = self._catalogue.sources()
-        chosen = [source for source in sources if source_id in (None, source.id)]
-        if source_id is not None and not chosen:
-            raise NotFound(f"There is no source with the id {source_id[:80]!r}. List the sources to see their ids.")
-        return chosen
+    def _chosen(self, ids: Iterable[str] | None) -> list[Source]:
+        sources = {source.id: source for source in self._catalogue.sources()}
+        chosen = list(sources if ids is None else ids)
+        for id_ in chosen:
+            if id_ not in sources:
+                raise NotFound(f"There is no source with the id {id_[:80]!r}. List the sources to see their ids.")
+        return [sources[id_] for id_ in chosen]
 
-    def _plan_added(self, plan: _Plan, wanted: Chosen | str, stop: Event) -> None:
+    def _plan_added(self, plan: _Plan, wanted: Chosen | str, stop: Stop) -> None:
         if isinstance(wanted, str) and not is_address(wanted):
             self._plan_path(plan, wanted, stop)
             return
         page: Chosen = ("page", wanted) if isinstance(wanted, str) else wanted
-        source = self._catalogue.remember(page[0], canonical(page[1]))
-        self._plan_source(plan, source, stop, again=True)
+        self._plan_source(plan, self._catalogue.remember(page[0], canonical(page[1])), stop)
 
-    def _plan_path(self, plan: _Plan, given: str, stop: Event) -> None:
-        """Plan for a file or a folder; a file in a remembered folder is that one's."""
+    def _plan_path(self, plan: _Plan, given: str, stop: Stop) -> None:
+        """Plan for a file or a folder; a file that a remembered folder holds is that one's."""
         if not given:
             raise BadFile("An empty path was given. Name a file or a folder.")
         path = Path(given).expanduser()
         files = find_files(path)  # before it is remembered: a path that is none is no source
-        real = os.path.realpath(path)
+        place = printable(os.path.realpath(path))
         if path.is_dir():
-            self._plan_source(plan, self._catalogue.remember("folder", printable(real)), stop, again=True)
+            self._plan_source(plan, self._catalogue.remember("folder", place), stop)
             return
-        place = printable(real)
-        source = self._folder_of(place) or self._catalogue.remember("file", place)
-        if source.kind == "file":
-            plan.listed.append(source.id)
-        item = self._catalogue.items(source.id).get(place)
-        self._plan_items(plan, source, [(place, self._file_opener(files[0], place))], {place: item} if item else {})
+        folder = self._folder_of(plan, place)
+        source_id = folder or self._catalogue.remember("file", place).id
+        plan.listed += [] if folder else [source_id]
+        item = self._catalogue.items(source_id).get(place)
+        self._plan_items(plan, source_id, {place: self._opening.file(files[0], place)}, {place: item} if item else {})
 
-    def _folder_of(self, place: str) -> Source | None:
-        folders = (source for source in self._catalogue.sources() if source.kind == "folder")
-        return next((folder for folder in folders if place.startswith(folder.location + os.sep)), None)
+    def _folder_of(self, plan: _Plan, place: str) -> str | None:
+        """Return the id of a remembered folder that holds a file, not only the path to it: it may be ignored there."""
+        if plan.folders is None:
+            folders = [source for source in self._catalogue.sources() if source.kind == "folder"]
+            plan.folders = {folder.id: frozenset(self._catalogue.items(folder.id)) for folder in folders}
+            for folder in folders:
+                if place.startswith(folder.location + os.sep):
+                    plan.folders[folder.id] |= frozenset(_places_in(Path(folder.location)))
+        return next((id_ for id_, places in plan.folders.items() if place in places), None)
 
-    def _plan_source(
-        self,
-        plan: _Plan,
-        source: Source,
-        stop: Event,
-        *,
-        again: bool,
-        dry_run: bool = False,
-        only: set[str] | None = None,
-    ) -> None:
-        """Add to the plan what a source needs. `again`: the person asked for it, removed posts included."""
+    def _plan_source(self, plan: _Plan, source: Source, stop: Stop, *, only: set[str] | None = None) -> None:
+        """Add to the plan what a source needs, or `only` some of its places."""
         items = self._catalogue.items(source.id)
-        openers, complete = self._listed(plan, source, stop)
-        waiting = {place for place, item in items.items() if item.state == "waiting"}
-        away = set() if again else self._library.put_away()
-        wanted = [(place, open_) for place, open_ in openers.items() if id_of(place) not in away]
+        listed = self._listed(plan, source, items, stop)
+        away = set() if plan.again else self._library.put_away()
+        wanted = {place: open_ for place, open_ in listed.openers.items() if id_of(place) not in away}
         if only is not None:
-            wanted = [(place, open_) for place, open_ in wanted if place in only]
-        elif waiting and source.kind in (
-            "feed",
-            "site",
-        ):  # it was interrupted: what it had done by then is not asked for
-            done = {place for place, item in items.items() if item.state == "done"}
-            plan.told += [row for place, _ in wanted if place in done for row in self._intake.rows(place, "unchanged")]
-            wanted = [(place, open_) for place, open_ in wanted if place not in done]
-        self._plan_items(plan, source, wanted, items, keep=not dry_run)
+            wanted = {place: open_ for place, open_ in wanted.items() if place in only}
+        elif source.kind in ("feed", "site") and any(item.state == "waiting" for item in items.values()):
+            # it was interrupted: what it had done by then is not asked for again
+            done = {place for place in wanted if place in items and items[place].state == "done"}
+            plan.told += [row for place in done for row in self._intake.rows(place, "unchanged")]
+            wanted = {place: open_ for place, open_ in wanted.items() if place not in done}
+        self._plan_items(plan, source.id, wanted, items)
         if only is None:
             plan.listed.append(source.id)
-            if complete:
-                gone = set(items) - set(openers)
-                if source.kind == "site":
-                    gone.discard(source.location)  # the note of the list itself
-                self._plan_vanished(plan, source, gone, dry_run)
+            if listed.places is not None:
+                self._plan_vanished(plan, source, set(items) - listed.places - {source.location + "\n"})
 
-    def _plan_items(
-        self,
-        plan: _Plan,
-        source: Source,
-        wanted: Sequence[tuple[str, Opener]],
-        items: Mapping[str, Item],
-        keep: bool = True,
-    ) -> None:
-        planned = {task.place for task in plan.tasks}
-        wanted = [(place, open_) for place, open_ in wanted if place not in planned]
-        if keep:
-            known = [replace(items.get(place) or Item(place), state="waiting") for place, _ in wanted]
-            self._catalogue.keep(source.id, known)
-        for place, open_ in wanted:
-            plan.tasks.append(self._task(source, place, open_, items.get(place)))
+    def _plan_items(self, plan: _Plan, source_id: str, wanted: Mapping[str, Opener], items: Mapping[str, Item]) -> None:
+        if not plan.dry:
+            known = [replace(items.get(place) or Item(place), state="waiting") for place in wanted]
+            self._catalogue.keep(source_id, known)
+        for place, open_ in wanted.items():
+            plan.holders.setdefault(place, []).append(source_id)
+            if place not in plan.tasks:
+                plan.tasks[place] = self._task(plan, place, open_, items.get(place))
 
-    def _task(self, source: Source, place: str, open_: Opener, known: Item | None) -> Task:
+    def _task(self, plan: _Plan, place: str, open_: Opener, before: Item | None) -> Task:
+        known = before if before and before.state != "failed" else None
+
         def ended(item: Item) -> None:
-            kept = replace(known, state=item.state) if known and item.state == "failed" and known.mark else item
-            self._catalogue.keep(source.id, [kept])
+            # one that failed keeps its mark: what it gave before is still there
+            kept = replace(known, state="failed") if known and known.mark and item.state == "failed" else item
+            for source_id in plan.holders[place]:
+                self._catalogue.keep(source_id, [kept])
 
-        known = known if known and known.state != "failed" else None
         return Task(place, lambda: open_(known), ended)
 
-    def _plan_vanished(self, plan: _Plan, source: Source, places: set[str], dry_run: bool) -> None:
+    def _plan_vanished(self, plan: _Plan, source: Source, places: set[str]) -> None:
+        """Tell of what a source no longer has; what another source holds is that one's to tell of."""
         reached = self._library.reached(places)
-        for place in sorted(reached):
+        held = {place for place in reached if set(self._catalogue.holders(place)) - {source.id}}
+        for place in sorted(set(reached) - held):
             plan.told += self._intake.rows(place, "vanished")
-        if not dry_run:
-            self._catalogue.drop(source.id, sorted(places - set(reached)))
+        if not plan.dry:
+            self._catalogue.drop(source.id, sorted(places - (set(reached) - held)))
 
-    def _carry_out(
-        self, plan: _Plan, stop: Event, *, away: frozenset[str], checked: bool = True
-    ) -> Iterator[FileProgress]:
+    def _carry_out(self, plan: _Plan, stop: Stop) -> Iterator[FileProgress]:
+        away = frozenset() if plan.again else frozenset(self._library.put_away())
         vanished: list[str] = []
-        for row in chain(plan.told, self._intake.take(plan.tasks, stop, away=away)):
+        for row in chain(plan.told, self._intake.take(list(plan.tasks.values()), stop, away=away)):
             vanished += [row.source] * (row.state == "vanished")
             yield row
+        if stop.closing:
+            return  # the next start goes on with it
+        if plan.prune and not stop.is_set():
+            yield from self.prune(vanished)
         if stop.is_set():
             self._let_wait_no_longer(plan)
-            return
-        if plan.prune:
-            self._intake.leave(vanished)
-            for source in self._catalogue.sources():
-                self._catalogue.drop(source.id, vanished)
+        else:
+            for source_id, item in plan.lists:
+                self._catalogue.keep(source_id, [item])
         moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        for source_id in plan.listed if checked else ():
+        for source_id in plan.listed:
             self._catalogue.checked(source_id, moment)
 
     def _let_wait_no_longer(self, plan: _Plan) -> None:
         """Cancelled: what was not read is not read at the next start either, but at the next sync."""
-        places = {task.place for task in plan.tasks}
-        for source in self._catalogue.sources():
-            items = self._catalogue.items(source.id)
-            left = [item for place, item in items.items() if place in places and item.state == "waiting"]
-            self._catalogue.keep(source.id, [replace(item, state="failed") for item in left])
+        for source_id in {id_ for holders in plan.holders.values() for id_ in holders}:
+            items = self._catalogue.items(source_id).values()
+            left = [item for item in items if item.state == "waiting" and item.place in plan.tasks]
+            self._catalogue.keep(source_id, [replace(item, state="failed") for item in left])
 
-    def _foretell(self, plan: _Plan, stop: Event) -> Iterator[FileProgress]:
+    def _foretell(self, plan: _Plan, stop: Stop) -> Iterator[FileProgress]:
         """Yield what a plan would do, without doing it; pages are asked whether they have changed."""
         yield from plan.told
-        for task in plan.tasks:
+        for place, task in plan.tasks.items():
             if stop.is_set():
                 return
+            known = bool(self._library.reached([place]))
             try:
-                instead = task.open().instead if self._library.reached([task.place]) else ""
+                instead = task.open().instead if known else ""
             except Stopped:
                 return
             except FootnoteError as error:
-                yield FileProgress(task.place, "failed", error=str(error))
+                yield FileProgress(place, "failed", error=str(error))
                 continue
-            if self._library.reached([task.place]):
-                yield from self._intake.rows(task.place, instead or "updated")
-            else:
-                yield FileProgress(task.place, "added")
+            yield from self._intake.rows(place, instead or "updated") if known else [FileProgress(place, "added")]
 
-    def _listed(self, plan: _Plan, source: Source, stop: Event) -> tuple[dict[str, Opener], bool]:
-        """Return (how to open each item by its place, whether the list is complete)."""
+    def _listed(self, plan: _Plan, source: Source, items: Mapping[str, Item], stop: Stop) -> _Listed:
+        """List what a source has now. Raise BadFile or BadAddress if its list cannot be read whole."""
         if source.kind in ("folder", "file"):
-            return self._listed_files(source, anew=plan.prune), True
+            return self._listed_files(source, anew=plan.prune)
         if source.kind != "feed" and source.kind != "site":
-            return {source.location: self._entry_opener(Entry(source.location), stop)}, False
-        entries, complete = self._listed_entries(plan, source, source.kind, stop)
-        return {
-            entry.address: self._entry_opener(entry, stop)
+            return _Listed({source.location: self._opening.entry(Entry(source.location), stop)}, None)
+        entries, complete = self._listed_entries(plan, source, source.kind, items, stop)
+        openers = {
+            entry.address: self._opening.entry(entry, stop)
             for entry in entries
             if self._catalogue.owner(entry.address) in (None, source.id)
-        }, complete
+        }
+        return _Listed(openers, frozenset(entry.address for entry in entries) if complete else None)
 
     def _listed_entries(
-        self, plan: _Plan, source: Source, kind: Literal["feed", "site"], stop: Event
+        self, plan: _Plan, source: Source, kind: Literal["feed", "site"], items: Mapping[str, Item], stop: Stop
     ) -> tuple[tuple[Entry, ...], bool]:
         """Return (the posts that a feed or a site lists now, whether all are among them)."""
-        items = self._catalogue.items(source.id)
-        known = items.get(source.location, Item(source.location))
-        if kind == "site" or any(item.state != "done" for item in items.values()):
-            known = Item(source.location)  # what is missing can be opened only from the list itself
+        note = source.location + "\n"  # no place is called so
+        known = items.get(note, Item(note))
+        if kind == "site" or plan.again or any(item.state != "done" for item in items.values()):
+            known = Item(note)  # what is missing can be opened only from the list itself
         found = listing(
             kind, source.location, self._fetcher, self._readers, etag=known.etag, modified=known.modified, stop=stop
         )
         plan.told += [FileProgress(source.location, "failed", error=trouble) for trouble in found.troubles]
         if found.unchanged:  # nothing to ask of any of its posts either
             return (), False
-        self._catalogue.keep(source.id, [Item(source.location, "done", "", found.etag, found.modified)])
+        plan.lists.append((source.id, Item(note, "done", "", found.etag, found.modified)))
         return found.entries, found.complete
 
-    def _listed_files(self, source: Source, *, anew: bool) -> dict[str, Opener]:
+    def _listed_files(self, source: Source, *, anew: bool) -> _Listed:
         path = Path(source.location)
-        if source.kind == "file" and not path.exists() and path.parent.is_dir():
-            return {}  # the file is gone; without its folder it is perhaps a disk that is not there today
-        files = find_files(path)
-        places = {printable(os.path.realpath(file)): file for file in files}
-        return {place: self._file_opener(file, place, anew=anew) for place, file in places.items()}
-
-    def _file_opener(self, path: Path, place: str, *, anew: bool = False) -> Opener:
-        """Return how to open a file; `anew`: one with several posts is read in any case, to see which it has lost."""
-
-        def open_(known: Item | None) -> Opened:
-            item = Item(place, "done", f"{EDITION} {_hash(path)}")
-            ways = self._library.reached([place]).get(place, [])
-            if known and known.mark == item.mark and ways and not (anew and len(ways) > 1):
-                return Opened(item, instead="unchanged")
-            return Opened(item, self._readers.read(Document(place, printable(path.name), path=str(path))))
-
-        return open_
-
-    def _entry_opener(self, entry: Entry, stop: Event) -> Opener:
-        def open_(known: Item | None) -> Opened:
-            if known and not self._library.reached([entry.address]):
-                known = None  # it gave no post, or that was removed: an unchanged page must be read all the same
-            if entry.post is not None:
-                return self._open_post(entry.post, entry.address, known)
-            try:
-                return self._open_page(entry.address, known, stop)
-            except Gone:
-                if not known:
-                    raise
-                return Opened(known, instead="vanished")
-
-        return open_
-
-    def _open_post(self, post: Post, place: str, known: Item | None) -> Opened:
-        post = replace(post, source=place)
-        item = Item(place, "done", f"{EDITION} {hashlib.sha256(repr(post).encode('utf-8', 'replace')).hexdigest()}")
-        return Opened(item, [post], "unchanged" if known and known.mark == item.mark else "")
-
-    def _open_page(self, place: str, known: Item | None, stop: Event) -> Opened:
-        ask = known if known and known.mark.startswith(f"{EDITION} ") else Item(place)
-        page = self._fetcher.get(place, etag=ask.etag, modified=ask.modified, stop=stop)
-        if page.status == 304 and known:
-            return Opened(replace(known, state="done"), instead="unchanged")
-        item = Item(place, "done", f"{EDITION} {hashlib.sha256(page.data).hexdigest()}", page.etag, page.modified)
-        if known and known.mark == item.mark:
-            return Opened(item, instead="unchanged")
-        return Opened(item, self._readers.read(document(page, place)))
+        if source.kind == "file" and not path.exists() and path.parent.is_dir() and any(path.parent.iterdir()):
+            return _Listed({}, frozenset())  # gone; in an empty folder it is perhaps a disk that is not there today
+        files = _places_in(path)
+        openers = {place: self._opening.file(file, place, anew=anew) for place, file in files.items()}
+        return _Listed(openers, frozenset(openers))
 
 
-def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file, read piece by piece. Raise BadFile."""
-    digest = hashlib.sha256()
-    try:
-        if not path.is_file():
-            raise BadFile(f"{printable(path.name)}: this is not a regular file. Give a file or a folder of posts.")
-        with path.open("rb") as file:
-            while piece := file.read(_CHUNK):
-                digest.update(piece)
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not a valid path"
-        raise BadFile(
-            f"{printable(path.name)}: this file cannot be read ({reason}). Check its permissions and try again."
-        ) from error
-    return digest.hexdigest()
+def _places_in(path: Path) -> dict[str, Path]:
+    """Return the files at a path by the names under which they are known. Raise BadFile."""
+    return {printable(os.path.realpath(file)): file for file in find_files(path)}
+
+
+def _place_of(row: str, items: Mapping[str, Item]) -> str | None:
+    """Return the item that a row is of: the row's own name, or that of the archive it is a part of."""
+    while row not in items:
+        row, mark, _ = row.rpartition("#")
+        if not mark:
+            return None
+    return row

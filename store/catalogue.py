@@ -30,10 +30,14 @@ class SqliteCatalogue:
             return [_source(row) for row in db.execute(f"{_COUNTED} ORDER BY number")]
 
     def remember(self, kind: SourceKind, location: str) -> Source:
-        """Remember a source, or find it again by its location."""
+        """Remember a source, or find it again by its location; it is what it was last said to be."""
         id_ = hashlib.sha256(location.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         with self._library.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO sources (id, kind, location) VALUES (?, ?, ?)", (id_, kind, location))
+            db.execute(
+                "INSERT INTO sources (id, kind, location) VALUES (?, ?, ?) "
+                "ON CONFLICT (location) DO UPDATE SET kind = excluded.kind",
+                (id_, kind, location),
+            )
             return _source(db.execute(f"{_COUNTED} WHERE location = ?", (location,)).fetchone())
 
     def forget(self, source_id: str) -> None:
@@ -69,6 +73,12 @@ class SqliteCatalogue:
         with self._library.transaction() as db:
             query = "DELETE FROM items WHERE source_id = ? AND place = ?"
             db.executemany(query, [(source_id, place) for place in places])
+
+    def holders(self, place: str) -> list[str]:
+        """Return the ids of the sources that have a place as an item."""
+        query = "SELECT source_id FROM items JOIN sources ON sources.id = source_id WHERE place = ? ORDER BY number"
+        with self._library.reading() as db:
+            return [row[0] for row in db.execute(query, (place,))]
 
     def owner(self, place: str) -> str | None:
         """Return the id of the first source that has a place as an item that was read, or None."""

@@ -103,6 +103,7 @@ CREATE INDEX items_by_place ON items (place);
 MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA)
 """The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
 
+_COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site
 _POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
 _PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
 
@@ -139,6 +140,8 @@ class SqliteLibrary:
         with self.transaction() as db:
             row = db.execute("SELECT id FROM posts WHERE source = ?", (post.source,)).fetchone()
             post_id = row[0] if row else _free_id(db, post)
+            if row:
+                _let_copies_go(db, post_id, post)
             gone = _delete_passages(db, post_id)
             columns = ("id", *_POST_COLUMNS.split(", "), "content_hash")
             values = (post_id, *_post_values(post), post.content_hash)
@@ -169,9 +172,10 @@ class SqliteLibrary:
             return (row[0], True) if row else None
 
     def similar(self, sketch: Sequence[int], limit: int) -> list[tuple[str, list[int]]]:
-        """Return (id, sketch) of the posts that share most with a sketch, most first."""
+        """Return (id, sketch) of the posts that share most with a sketch, most first; what all share does not count."""
         shared = (
-            "SELECT post_id FROM sketches WHERE hash IN (SELECT value FROM json_each(?)) "
+            "SELECT post_id FROM sketches WHERE hash IN (SELECT value FROM json_each(?) WHERE (SELECT count(*) FROM "
+            f"(SELECT 1 FROM sketches AS same WHERE same.hash = value LIMIT {_COMMON + 1})) <= {_COMMON}) "
             "GROUP BY post_id ORDER BY count(*) DESC, post_id LIMIT ?"
         )
         with self.reading() as db:
@@ -439,6 +443,18 @@ def _free_id(db: sqlite3.Connection, post: Post) -> str:
     while db.execute("SELECT 1 FROM posts WHERE id = ?", (id_,)).fetchone():
         id_ = hashlib.sha256(id_.encode()).hexdigest()[:12]
     return id_
+
+
+def _let_copies_go(db: sqlite3.Connection, post_id: str, post: Post) -> None:
+    """Let the copies of a post whose text changes be read again: they may have become posts of their own."""
+    if db.execute("SELECT content_hash FROM posts WHERE id = ?", (post_id,)).fetchone()[0] == post.content_hash:
+        return
+    copies = "post_id = ? AND source != ?"
+    db.execute(
+        f"UPDATE items SET state = 'failed' WHERE place IN (SELECT place FROM origins WHERE {copies})",
+        (post_id, post.source),
+    )
+    db.execute(f"DELETE FROM origins WHERE {copies}", (post_id, post.source))
 
 
 def _insert_passage(db: sqlite3.Connection, passage: Passage, post_id: str) -> Passage:

@@ -164,6 +164,8 @@ class FakeLibrary:
             post_id = next((id_ for id_, known in self._posts.items() if known.source == post.source), "")
             while not post_id or (post_id in self._posts and self._posts[post_id].source != post.source):
                 post_id = replace(post, source=post_id).id if post_id else post.id
+            if post_id in self._posts and self._posts[post_id].text != post.text:  # copies are read again
+                self._origins = {s: o for s, o in self._origins.items() if o[1] != post_id or s == post.source}
             self._posts[post_id] = post
             self._origins[post.source] = (place or post.source, post_id)
             self._put_away.discard(id_of(post.source))
@@ -341,7 +343,8 @@ class FakeCatalogue:
             known = Source(f"{zlib.crc32(location.encode('utf-8', 'replace')):08x}", kind, location)
             self._sources[known.id] = known
             self._items[known.id] = {}
-        return self._counted(known)
+        self._sources[known.id] = replace(self._sources[known.id], kind=kind)
+        return self._counted(self._sources[known.id])
 
     def forget(self, source_id: str) -> None:
         if source_id not in self._sources:
@@ -362,6 +365,9 @@ class FakeCatalogue:
     def drop(self, source_id: str, places: Sequence[str]) -> None:
         for place in places:
             self._items.get(source_id, {}).pop(place, None)
+
+    def holders(self, place: str) -> list[str]:
+        return [id_ for id_, items in self._items.items() if place in items]
 
     def owner(self, place: str) -> str | None:
         mine = (id_ for id_, items in self._items.items() if place in items and items[place].state == "done")

@@ -50,7 +50,7 @@ def walk(folder: Path, endings: Collection[str], lists_posts: Callable[[bytes], 
     root = os.path.realpath(folder)
     seen: set[str] = set()
     rules: dict[str, GitIgnoreSpec | None] = {}
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_give_up):
         above = _rules_for(folder, Path(parent), names, rules)
         here = set(names)
         folders[:] = sorted(
@@ -66,6 +66,11 @@ def walk(folder: Path, endings: Collection[str], lists_posts: Callable[[bytes], 
             seen.add(real)
             if PurePath(name).suffix.lower() not in _LISTS or lists_posts(_beginning(path)):
                 yield path
+
+
+def _give_up(error: OSError) -> None:
+    """Raise what keeps a folder from being looked into: its posts would seem to have vanished."""
+    raise error
 
 
 def _rules_for(

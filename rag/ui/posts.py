@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
-from rag.jobs import Job
 from rag.sources import described, is_address
 from rag.ui import render
 from rag.ui.sources import build as build_sources
 
 COLUMNS = ["Title", "Date", "Passages", "Source", "Id"]
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+_LISTED_EVERY_S = 10  # while posts come in: thousands of them take the browser a while
 _TICK_S = 1  # how often a running import is looked at
 
 
@@ -131,18 +132,18 @@ def _build_progress(engine: Engine, changed: gr.Number) -> None:
 
     def look(before: Any) -> list[Any]:
         jobs = list(engine.jobs.known)
-        now = (engine.count(), [(id(job), job.steps, job.ended) for job in jobs], [int(j.seconds) for j in jobs])
-        if now == before:
+        now = [[job.title, job.steps, job.ended, int(job.seconds)] for job in jobs]
+        stamp = _stamp(engine, now)
+        if before == [now, stamp]:
             return [gr.skip()] * 6
-        last = jobs[-1] if jobs else None
-        idle = last is not None and not engine.jobs.busy
+        busy = engine.jobs.busy
         return [
-            now,
+            [now, stamp],
             render.jobs(jobs),
-            gr.Button(visible=engine.jobs.busy),
-            gr.Button(visible=bool(idle and last and last.failed)),
-            gr.Button(visible=bool(idle and last and _vanished(engine, last))),
-            gr.skip() if before and now[0] == before[0] else _stamp(engine),
+            gr.Button(visible=busy),
+            gr.Button(visible=not busy and any(job.failed for job in jobs)),
+            gr.Button(visible=not busy and any(job.vanished for job in jobs)),
+            gr.skip() if before and before[1] == stamp else stamp,
         ]
 
     def stop() -> None:
@@ -150,10 +151,10 @@ def _build_progress(engine: Engine, changed: gr.Number) -> None:
             job.stop.set()
 
     def try_again() -> None:
-        engine.retry([place for job in engine.jobs.known for place in job.failed])
+        engine.retry()
 
     def remove_vanished() -> None:
-        engine.remove([post_id for job in engine.jobs.known for post_id in _vanished(engine, job)])
+        engine.prune()
 
     timer = gr.Timer(_TICK_S)
     timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed], **_QUIET)
@@ -193,12 +194,6 @@ def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts:
     sure.click(remove_now, chosen, [message, counts, table, panel, chosen], **_QUIET)
 
 
-def _vanished(engine: Engine, job: Job) -> list[str]:
-    """Return the ids of the posts a job found vanished and that are still here."""
-    here = {post.id for post in engine.posts()} if job.vanished else set()
-    return [post_id for post_id in job.vanished if post_id in here]
-
-
 def _list(engine: Engine) -> list[Any]:
     posts = engine.posts()
     rows = [[post.title, post.date or "", post.passages, render.short_source(post.source), post.id] for post in posts]
@@ -212,6 +207,8 @@ def _detail(engine: Engine, post_id: str) -> list[Any]:
         return [gr.Column(visible=True), render.trouble(str(error))]
 
 
-def _stamp(engine: Engine) -> float:
-    """Return a number that is another one whenever the library is."""
-    return float(hash(tuple(post.id for post in engine.posts())) % 1_000_000_007)
+def _stamp(engine: Engine, jobs: list[Any]) -> float:
+    """Return a number that is another one whenever the library is, while posts come in at most every ten seconds."""
+    if engine.jobs.busy:
+        return float(time.monotonic() // _LISTED_EVERY_S)
+    return float(hash((engine.count(), str(jobs))) % 1_000_000_007)

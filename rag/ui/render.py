@@ -27,6 +27,7 @@ _STATES = {
     "updated": "Updated",
     "unchanged": "Already there",
     "vanished": "Vanished",
+    "removed": "Removed",
     "failed": "Not added",
     "stopped": "Cancelled",
 }
@@ -40,7 +41,7 @@ _COUNTED: dict[FileState, str] = {
 _ORDER = {
     state: place
     for place, state in enumerate(
-        ("failed", "vanished", "reading", "indexing", "added", "updated", "waiting", "stopped", "unchanged", "opened")
+        "failed vanished removed reading indexing added updated waiting stopped unchanged opened".split()
     )
 }
 _ROWS = 200  # of an import that are shown: those that need a look first
