@@ -256,6 +256,8 @@ class Intake:
             if stop.is_set():
                 raise Stopped
 
+        if not ready:
+            return  # no model is loaded for nothing
         vectors = self._indexing.vectors([passage for post in ready for passage in post.passages], report)
         for post in ready:
             yield post, vectors[: len(post.passages)]

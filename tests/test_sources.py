@@ -78,9 +78,12 @@ class TestFolders:
     def test_an_unchanged_file_is_not_even_read(self, house: House) -> None:
         blog = house.write("bread.md", SOURDOUGH).parent
         house.add(blog)
+        house.embedder.ready = False
+        house.restart()
         house.readers.read_sources.clear()
         assert told(house.engine.sync()) == {"bread.md": "unchanged"}
         assert house.readers.read_sources == []
+        assert not house.embedder.ready
 
     def test_what_has_vanished_goes_when_the_person_says_so(self, house: House) -> None:
         blog = house.write("bread.md", SOURDOUGH).parent
