@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import IO, Any, cast
@@ -239,7 +239,7 @@ class _Worker:
             stream.flush()
 
 
-def _start(work: Any, *arguments: Any) -> None:
+def _start(work: Callable[..., None], *arguments: Any) -> None:
     threading.Thread(target=work, args=arguments, name="reading room", daemon=True).start()
 
 
