@@ -47,7 +47,7 @@ class House:
             self.embedder,
             self.writer,
             self.readers,
-            Fetcher(allow_private=True, delay=0),
+            Fetcher(allow_private=True, delay=0, pause=0),
             inbox=self.home / "inbox",
         )
 

@@ -29,7 +29,7 @@ def site() -> Iterator[LoopbackSite]:
 
 @pytest.fixture
 def fetcher() -> Iterator[Fetcher]:
-    made = Fetcher(allow_private=True, delay=0, seconds=0.5, max_bytes=2_000_000, pause=0.02, patience=1)
+    made = Fetcher(allow_private=True, delay=0, seconds=3, max_bytes=2_000_000, pause=0.02, patience=1)
     yield made
     made.close()
 
@@ -217,6 +217,7 @@ def test_a_server_that_misbehaves_costs_a_sentence(
     site: LoopbackSite, fetcher: Fetcher, behaviour: loopback.Answer, why: str
 ) -> None:
     site.pages["/bad"] = behaviour
+    fetcher._seconds = 0.5 if "0.5" in why else 3
     began = time.monotonic()
     assert why in refusal(fetcher, site.address("/bad"))
     assert time.monotonic() - began < 5
@@ -467,6 +468,7 @@ def test_stopping_does_not_wait_for_a_name_to_be_found(fetcher: Fetcher, monkeyp
     began = time.monotonic()
     with pytest.raises(Stopped):
         fetcher.get("http://slow.example/", stop=stop)
+    fetcher._seconds = 0.5
     assert "longer than 0.5 seconds" in refusal(fetcher, "http://slow.example/")
     assert time.monotonic() - began < 2
     found.set()
