@@ -124,7 +124,7 @@ def judge(room: ReadingRoom, document: Document) -> Outcome:
 def look(room: ReadingRoom, document: Document) -> list[str]:
     """Ask for the outline of a document as if it had been fetched; return what there is to remark on."""
     started = time.perf_counter()
-    data = document.data or Path(document.path).read_bytes()
+    data = Path(document.path).read_bytes() if document.path else document.data
     address = f"https://bread.example/{quote(document.name.encode('utf-8', 'surrogateescape'))}"
     try:
         outline = room.outline(Document(source=address, name=document.name, data=data, address=address))
@@ -286,7 +286,7 @@ def main() -> None:
             if not wanted(family, name):
                 continue
             outcome = judge(room, document)
-            if family in FETCHED and (document.data or Path(document.path).stat().st_size < FETCHED_BYTES):
+            if family in FETCHED and (not document.path or Path(document.path).stat().st_size < FETCHED_BYTES):
                 outcome.remarks += look(room, document)
             outcome.memory = memory.take()
             outcomes.setdefault(family, []).append(outcome)

@@ -32,8 +32,10 @@ _SPARE = 2  # idle workers kept: one reads what is added while another looks at 
 _MOST_PARTS = 200_000  # of one document: a captured worker must not go on for ever
 _LINE_FACTOR = 4  # a post's text as JSON: quotes, backslashes and line ends double it, the rest is small
 _ERROR_LINES = 60  # of one worker, passed on to the terminal: a traceback or two
-_KEPT = ("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_KEPT += ("HOME", "USERPROFILE", "APPDATA")  # pypandoc looks for pandoc with it, and for a place to write without it
+_KEPT = (
+    *("PATH", "SYSTEMROOT", "TMPDIR", "TEMP", "TMP", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    *("HOME", "USERPROFILE", "APPDATA"),  # pypandoc looks for pandoc with it, and for a place to write without it
+)
 _CLOSING = "Footnote is closing. Add it again after the next start."
 _SAFE = "Save its text as .txt or .md and add that, or leave it out."
 
