@@ -106,9 +106,9 @@ def main() -> None:
 
     rows = [_row("Footnote", expected, *_footnote(pages))]
     if not options.alone:
-        python = _rivals_python()
+        python = rivals_python()
         for name, package in RIVALS.items():
-            if not _install(python, package):
+            if not install(python, package):
                 print(f"{name} cannot be installed here and is left out.", file=sys.stderr)
                 continue
             rows.append(_row(name, expected, *_rival(python, name, pages)))
@@ -136,7 +136,7 @@ def _rival(python: Path, name: str, pages: Sequence[tuple[str, str, str]]) -> tu
     return texts, seconds
 
 
-def _rivals_python() -> Path:
+def rivals_python() -> Path:
     """Return the Python of the rivals' own environment, made at the first call."""
     home = Path(tempfile.gettempdir()) / "footnote-rivals"
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -145,7 +145,7 @@ def _rivals_python() -> Path:
     return python
 
 
-def _install(python: Path, package: str) -> bool:
+def install(python: Path, package: str) -> bool:
     """Install a package unless it is there; say whether it is."""
     pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
     for wanted in (*_NEEDED, package):

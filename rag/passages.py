@@ -17,12 +17,14 @@ from rag.sentences import sentence_spans
 CountTokens = Callable[[Sequence[str]], list[int]]
 Span = tuple[int, int]
 
-TARGET_TOKENS = 200
-"""A passage is closed before it grows past this."""
-SPLITTER = f"structure-1 target={TARGET_TOKENS}"
+TARGET_TOKENS = 150
+"""A passage is closed before it grows past this, unless the rest of its section still fits into `WHOLE_TOKENS`."""
+WHOLE_TOKENS = 200
+"""A paragraph, a list, a code block and a short section are left whole up to this."""
+SPLITTER = f"structure-2 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
 """Names the rules here; change it with them, and stored passages are split anew."""
 
-_SMALL = TARGET_TOKENS // 4  # a section shorter than this shares a passage with the next
+_SMALL = 50  # a section shorter than this shares a passage with the next
 _HEADING_SHARE = 4  # the heading path may take one token in four
 
 
@@ -37,12 +39,15 @@ class _Unit:
     path: tuple[str, ...]
 
 
-def split(post: Post, count_tokens: CountTokens, max_tokens: int) -> list[Passage]:
+def split(
+    post: Post, count_tokens: CountTokens, max_tokens: int, target: int = TARGET_TOKENS, whole: int = WHOLE_TOKENS
+) -> list[Passage]:
     """Split a post into passages of at most `max_tokens`, heading path included, in the order of the text."""
     count_tokens = _at_least_one_in_ten(count_tokens)
-    limit = min(TARGET_TOKENS, max_tokens - max_tokens // _HEADING_SHARE)
-    units = list(_units(post, count_tokens, limit))
-    passages = [_passage(post, group, count_tokens, max_tokens) for group in _pack(units, limit)]
+    whole = min(whole, max_tokens - max_tokens // _HEADING_SHARE)
+    target = min(target, whole)
+    units = list(_units(post, count_tokens, target, whole))
+    passages = [_passage(post, group, count_tokens, max_tokens) for group in _pack(units, target, whole)]
     return [fitted for passage in passages for fitted in _fit(post, passage, count_tokens, max_tokens)]
 
 
@@ -51,8 +56,8 @@ def _at_least_one_in_ten(count_tokens: CountTokens) -> CountTokens:
     return lambda texts: [max(t, len(x) // 10, 1) for t, x in zip(count_tokens(texts), texts, strict=True)]
 
 
-def _units(post: Post, count_tokens: CountTokens, limit: int) -> Iterator[_Unit]:
-    """Yield the post's blocks; those over the limit in parts."""
+def _units(post: Post, count_tokens: CountTokens, target: int, whole: int) -> Iterator[_Unit]:
+    """Yield the post's blocks; those that are too long to be whole in parts."""
     found = blocks(post.text)
     counts = count_tokens([post.text[block.start : block.end] for block in found]) if found else []
     path: list[tuple[int, str]] = []
@@ -60,25 +65,28 @@ def _units(post: Post, count_tokens: CountTokens, limit: int) -> Iterator[_Unit]
         if block.level:
             path = [(level, title) for level, title in path if level < block.level]
         names = tuple(title for _, title in path)
-        if tokens <= limit:
+        if tokens <= whole:
             yield _Unit(block.start, block.end, tokens, block.level, names)
         else:
-            for start, end in _parts(post.text, (block.start, block.end), count_tokens, limit):
-                yield _Unit(start, end, count_tokens([post.text[start:end]])[0], 0, names)
+            parts = list(_parts(post.text, (block.start, block.end), count_tokens, target))
+            sizes = count_tokens([post.text[start:end] for start, end in parts])
+            for (start, end), size in zip(parts, sizes, strict=True):
+                yield _Unit(start, end, size, 0, names)
         if block.level:
             path.append((block.level, block.title))
 
 
-def _pack(units: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
-    """Group units: a heading opens a new group, and none grows past the limit; a heading never ends one."""
+def _pack(units: Sequence[_Unit], target: int, whole: int) -> Iterator[list[_Unit]]:
+    """Group units: a heading opens a new group, and none grows past its size; a heading never ends one."""
     group: list[_Unit] = []
     size = 0
-    for unit in units:
-        if group and (size + unit.tokens > limit or (unit.level and size >= _SMALL)):
+    for unit, rest in zip(units, _rests(units), strict=True):
+        full = size + unit.tokens > target and size + rest > whole
+        if group and (full or (unit.level and size >= _SMALL)):
             headings = _trailing_headings(group)
             if len(headings) < len(group):
                 yield group[: len(group) - len(headings)]
-                group = headings if sum(h.tokens for h in headings) + unit.tokens <= limit else []
+                group = headings if sum(h.tokens for h in headings) + unit.tokens <= whole else []
                 if headings and not group:
                     yield headings
             else:
@@ -89,6 +97,17 @@ def _pack(units: Sequence[_Unit], limit: int) -> Iterator[list[_Unit]]:
         size += unit.tokens
     if group:
         yield group
+
+
+def _rests(units: Sequence[_Unit]) -> list[int]:
+    """Return for each unit the tokens from there to the end of its section."""
+    rests: list[int] = []
+    rest = 0
+    for at in range(len(units) - 1, -1, -1):
+        ends = at + 1 == len(units) or units[at + 1].level
+        rest = units[at].tokens + (0 if ends else rest)
+        rests.append(rest)
+    return rests[::-1]
 
 
 def _trailing_headings(group: list[_Unit]) -> list[_Unit]:
@@ -146,20 +165,33 @@ def _parts(text: str, span: Span, count_tokens: CountTokens, limit: int, depth: 
         yield from _halves(text, span, count_tokens, limit)
         return
     counts = count_tokens([text[start:end] for start, end in pieces])
-    current: Span | None = None
-    size = 0
+    current: list[tuple[Span, int]] = []
     for piece, tokens in zip(pieces, counts, strict=True):
-        if current and size + tokens <= limit:
-            current, size = (current[0], piece[1]), size + tokens
+        if tokens <= limit:
+            current.append((piece, tokens))
             continue
-        if current:
-            yield current
-        current, size = piece, tokens
-        if tokens > limit:
-            yield from _parts(text, piece, count_tokens, limit, depth + 1)
-            current = None
-    if current:
-        yield current
+        yield from _even(current, limit)
+        current = []
+        yield from _parts(text, piece, count_tokens, limit, depth + 1)
+    yield from _even(current, limit)
+
+
+def _even(pieces: Sequence[tuple[Span, int]], limit: int) -> Iterator[Span]:
+    """Join pieces into as few parts of at most `limit` as can be, of about the same size: no part is a mere rest."""
+    total = sum(tokens for _, tokens in pieces)
+    wanted = -(-total // limit)  # parts
+    at = done = 0
+    while at < len(pieces):
+        (start, end), size = pieces[at]
+        at += 1
+        share = (total - done) / max(wanted, 1)
+        while at < len(pieces) and size + pieces[at][1] <= limit and size + pieces[at][1] / 2 <= share:
+            (_, end), tokens = pieces[at]
+            size += tokens
+            at += 1
+        yield start, end
+        done += size
+        wanted -= 1
 
 
 def _halves(text: str, span: Span, count_tokens: CountTokens, limit: int) -> Iterator[Span]:
