@@ -20,7 +20,7 @@ import numpy as np
 
 from models.form import Form, settle
 from models.hub import fetch_folder, sha256
-from models.machine import processor, share_cores, usable_cores
+from models.machine import give_back_memory, processor, share_cores, usable_cores
 from rag.errors import ModelError
 from rag.ports import Vectors
 from rag.records import Check
@@ -165,6 +165,7 @@ class SentenceTransformerEmbedder:
             threads = min(most, len(batches))
             with ThreadPoolExecutor(threads, "embedder", _use_cores, (cores // threads,)) as pool:
                 list(pool.map(fill, batches))
+            give_back_memory()
         if not np.isfinite(vectors).all():
             raise ModelError(
                 f"The embedder {self.name} gave vectors that are not numbers. Set FOOTNOTE_EMBEDDER to another."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import platform
 from pathlib import Path
@@ -22,6 +24,15 @@ def share_cores() -> None:
     on two cores took 91 s spinning and 3.6 s sleeping. OpenMP reads this once, when it is loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def give_back_memory() -> None:
+    """Let the system have what was freed: glibc keeps it, in a heap a thread, and cannot use the half of it again.
+
+    Embedding scifact held 2.2 GB without this. Other systems see to it themselves, and nothing is done there.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def processor() -> str:
