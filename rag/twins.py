@@ -42,5 +42,5 @@ def likeness(first: Sequence[int], second: Sequence[int]) -> float:
     """Estimate from their sketches which share of their runs of words two texts have in common, 0..1."""
     if not first or not second:
         return 0.0
-    smallest = sorted({*first, *second})[: max(len(first), len(second))]
+    smallest = sorted({*first, *second})[:KEPT]
     return len(set(first) & set(second) & set(smallest)) / len(smallest)
