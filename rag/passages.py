@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from rag.markup import blocks
@@ -24,6 +24,7 @@ WHOLE_TOKENS = 200
 SPLITTER = f"structure-2 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
 """Names the rules here; change it with them, and stored passages are split anew."""
 
+_STRETCH = 500_000  # characters that are split together
 _SMALL = 50  # a section shorter than this shares a passage with the next
 _HEADING_SHARE = 4  # the heading path may take one token in four
 
@@ -46,9 +47,32 @@ def split(
     count_tokens = _at_least_one_in_ten(count_tokens)
     whole = min(whole, max_tokens - max_tokens // _HEADING_SHARE)
     target = min(target, whole)
-    units = list(_units(post, count_tokens, target, whole))
-    passages = [_passage(post, group, count_tokens, max_tokens) for group in _pack(units, target, whole)]
-    return [fitted for passage in passages for fitted in _fit(post, passage, count_tokens, max_tokens)]
+    passages: list[Passage] = []
+    path: list[tuple[int, str]] = []
+    for stretch in _stretches(post.text):
+        units = list(_units(post.text, stretch, path, count_tokens, target, whole))
+        groups = list(_pack(units, target, whole))
+        headings = _headings(post.title, groups, count_tokens, max_tokens // _HEADING_SHARE)
+        spans = [(group[0].start, group[-1].end) for group in groups]
+        passages += _fit(post, _cut(post, spans, headings), count_tokens, max_tokens)
+    return passages
+
+
+def _stretches(text: str) -> Iterator[Span]:
+    """Cut a long text at blank lines, so that a book takes no more memory than a chapter."""
+    start = 0
+    while len(text) - start > _STRETCH:
+        seam = text.rfind("\n\n", start + _STRETCH // 2, start + _STRETCH)
+        end = seam + 2 if seam > 0 else start + _STRETCH
+        yield start, end
+        start = end
+    yield start, len(text)
+
+
+def _cut(post: Post, spans: Iterable[Span], headings: Iterable[str]) -> list[Passage]:
+    id_ = post.id
+    pairs = zip(spans, headings, strict=True)
+    return [Passage(id_, start, end, post.text[start:end], heading) for (start, end), heading in pairs]
 
 
 def _at_least_one_in_ten(count_tokens: CountTokens) -> CountTokens:
@@ -56,20 +80,24 @@ def _at_least_one_in_ten(count_tokens: CountTokens) -> CountTokens:
     return lambda texts: [max(t, len(x) // 10, 1) for t, x in zip(count_tokens(texts), texts, strict=True)]
 
 
-def _units(post: Post, count_tokens: CountTokens, target: int, whole: int) -> Iterator[_Unit]:
-    """Yield the post's blocks; those that are too long to be whole in parts."""
-    found = blocks(post.text)
-    counts = count_tokens([post.text[block.start : block.end] for block in found]) if found else []
-    path: list[tuple[int, str]] = []
+def _units(
+    text: str, stretch: Span, path: list[tuple[int, str]], count_tokens: CountTokens, target: int, whole: int
+) -> Iterator[_Unit]:
+    """Yield the blocks of a stretch; those that are too long to be whole in parts. `path` is kept up to date."""
+    found = [
+        replace(block, start=stretch[0] + block.start, end=stretch[0] + block.end)
+        for block in blocks(text[slice(*stretch)])
+    ]
+    counts = count_tokens([text[block.start : block.end] for block in found]) if found else []
     for block, tokens in zip(found, counts, strict=True):
         if block.level:
-            path = [(level, title) for level, title in path if level < block.level]
+            path[:] = [(level, title) for level, title in path if level < block.level]
         names = tuple(title for _, title in path)
         if tokens <= whole:
             yield _Unit(block.start, block.end, tokens, block.level, names)
         else:
-            parts = list(_parts(post.text, (block.start, block.end), count_tokens, target))
-            sizes = count_tokens([post.text[start:end] for start, end in parts])
+            parts = list(_parts(text, (block.start, block.end), count_tokens, target))
+            sizes = count_tokens([text[start:end] for start, end in parts])
             for (start, end), size in zip(parts, sizes, strict=True):
                 yield _Unit(start, end, size, 0, names)
         if block.level:
@@ -117,16 +145,25 @@ def _trailing_headings(group: list[_Unit]) -> list[_Unit]:
     return group[len(group) - count :]
 
 
-def _passage(post: Post, group: Sequence[_Unit], count_tokens: CountTokens, max_tokens: int) -> Passage:
-    start, end = group[0].start, group[-1].end
-    names = [post.title, *group[0].path]
-    if len(names) > 1 and names[1].casefold() == names[0].casefold():
-        del names[1]
-    heading = _heading([name for name in names if name], count_tokens, max_tokens // _HEADING_SHARE)
-    return Passage(post.id, start, end, post.text[start:end], heading)
+def _headings(title: str, groups: Sequence[Sequence[_Unit]], count_tokens: CountTokens, limit: int) -> list[str]:
+    """Return the heading path of each group, counted all at once: a call of the tokenizer takes as long as 20 words."""
+    paths = [_names(title, group[0].path) for group in groups]
+    known = list(dict.fromkeys(paths))
+    counts = count_tokens([" › ".join(names) for names in known]) if known else []
+    headings = {
+        names: " › ".join(names) if tokens <= limit else _short_heading([*names], count_tokens, limit)
+        for names, tokens in zip(known, counts, strict=True)
+    }
+    return [headings[names] for names in paths]
 
 
-def _heading(names: list[str], count_tokens: CountTokens, limit: int) -> str:
+def _names(title: str, path: Sequence[str]) -> tuple[str, ...]:
+    """Return a title and the headings below it, without a first heading that repeats the title."""
+    repeated = bool(path) and path[0].casefold() == title.casefold()
+    return tuple(name for name in (title, *path[repeated:]) if name)
+
+
+def _short_heading(names: list[str], count_tokens: CountTokens, limit: int) -> str:
     """Join the heading path, dropping from its middle and then its end what does not fit."""
     while names and count_tokens([" › ".join(names)])[0] > limit:
         if len(names) > 1:
@@ -137,21 +174,20 @@ def _heading(names: list[str], count_tokens: CountTokens, limit: int) -> str:
     return " › ".join(names)
 
 
-def _fit(post: Post, passage: Passage, count_tokens: CountTokens, max_tokens: int) -> Iterator[Passage]:
-    """Yield the passage, or smaller ones if the tokenizer counts the whole higher than its parts."""
-    total = count_tokens([passage.embedded_text])[0]
-    if total <= max_tokens or passage.end - passage.start <= 1:
-        yield passage
-        return
-    tokens = count_tokens([passage.text])[0]
-    room = min(tokens - 1, max_tokens - (total - tokens))
-    parts = list(_parts(post.text, (passage.start, passage.end), count_tokens, room))
-    while len(parts) == 1 and room > 1:  # its parts are small; what lies between them makes it long
-        room //= 2
+def _fit(post: Post, passages: list[Passage], count_tokens: CountTokens, max_tokens: int) -> Iterator[Passage]:
+    """Yield the passages, and smaller ones where the tokenizer counts the whole higher than its parts."""
+    totals = count_tokens([passage.embedded_text for passage in passages]) if passages else []
+    for passage, total in zip(passages, totals, strict=True):
+        if total <= max_tokens or passage.end - passage.start <= 1:
+            yield passage
+            continue
+        tokens = count_tokens([passage.text])[0]
+        room = min(tokens - 1, max_tokens - (total - tokens))
         parts = list(_parts(post.text, (passage.start, passage.end), count_tokens, room))
-    for start, end in parts:
-        part = Passage(post.id, start, end, post.text[start:end], passage.heading)
-        yield from _fit(post, part, count_tokens, max_tokens)
+        while len(parts) == 1 and room > 1:  # its parts are small; what lies between them makes it long
+            room //= 2
+            parts = list(_parts(post.text, (passage.start, passage.end), count_tokens, room))
+        yield from _fit(post, _cut(post, parts, [passage.heading] * len(parts)), count_tokens, max_tokens)
 
 
 def _parts(text: str, span: Span, count_tokens: CountTokens, limit: int, depth: int = 0) -> Iterator[Span]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rag.passages import TARGET_TOKENS, split
+from rag.passages import TARGET_TOKENS, WHOLE_TOKENS, split
 from rag.readers import find_files
 from rag.records import Passage, Post
 from tests.reading import read_file
@@ -189,8 +189,39 @@ def test_a_long_code_block_breaks_between_lines() -> None:
 def test_passages_grow_towards_their_target_and_not_past_it() -> None:
     text = "\n\n".join(f"Loaf {n} rose. " * 10 for n in range(60))
     sizes = count_words([passage.text for passage in passages_of(post(text, title="Diary"))])
-    assert max(sizes) <= TARGET_TOKENS
+    assert max(sizes[:-1]) <= TARGET_TOKENS
+    assert sizes[-1] <= WHOLE_TOKENS
     assert min(sizes[:-1]) > TARGET_TOKENS // 2
+
+
+def test_a_paragraph_that_is_a_little_longer_than_the_target_stays_whole() -> None:
+    text = "\n\n".join("Flour drinks water and rests. " * 36 for _ in range(3))  # 180 words each
+    assert [len(passage.text.split()) for passage in passages_of(post(text, title="Dough"))] == [180, 180, 180]
+
+
+def test_a_section_that_is_a_little_longer_than_the_target_stays_whole() -> None:
+    text = "## Dough\n\n" + "\n\n".join("Flour drinks water and rests. " * 12 for _ in range(3))  # 60 words each
+    assert len(passages_of(post(text, title="Bread"))) == 1
+
+
+def test_the_parts_of_a_long_paragraph_are_of_about_one_size() -> None:
+    text = " ".join(f"On day {n} the starter rose." for n in range(36))  # 216 words
+    sizes = [len(passage.text.split()) for passage in passages_of(post(text, title="Diary"))]
+    assert len(sizes) == 2
+    assert max(sizes) - min(sizes) <= 12
+
+
+def test_the_tokenizer_is_called_a_few_times_a_post_and_not_once_a_passage() -> None:
+    calls = 0
+
+    def count(texts: Sequence[str]) -> list[int]:
+        nonlocal calls
+        calls += 1
+        return count_words(texts)
+
+    text = "\n\n".join(f"## Day {n}\n\n" + "The loaf rose slowly. " * 40 for n in range(50))
+    assert len(split(post(text, title="Diary"), count, 256)) == 50
+    assert calls == 3
 
 
 def test_a_title_as_long_as_a_post_leaves_room_for_the_text() -> None:
