@@ -3,8 +3,8 @@
 The measures are those of Chroma's chunking evaluation, written anew: five passages are found for each question by their
 vectors, and what they hold of the marked spans is counted in characters. Recall: the marked characters that were found;
 precision: the share of the found characters that is marked; IoU: marked and found, of all that is marked or found.
-LangChain runs in the rivals' environment (see extraction.py) and counts with the same tokenizer; the vectors of all rows
-are made by the same embedder, from the passage's text and, for Footnote, the headings above it."""
+LangChain runs in the rivals' environment (see extraction.py) and counts with the same tokenizer; one embedder makes the
+vectors of all rows, from the passage's text and, for Footnote, the headings above it."""
 
 from __future__ import annotations
 

@@ -298,6 +298,13 @@ def test_a_page_made_to_hang_its_reader_is_read_at_once(trap: str) -> None:
     assert isinstance(post.text, str)
 
 
+@pytest.mark.parametrize("tag", ["<div>", "<b>", "<blockquote>", "<table><tr><td>"])
+def test_what_is_nested_too_deeply_to_be_parsed_is_read_without_its_form(tag: str) -> None:
+    hidden = "<style>p {color: red}</style><script>x = 1</script><!-- do not read me -->"
+    text = read(f"<title>Rye</title>{hidden}{tag * 3000}{STORY}").text
+    assert text == re.sub("</?p>", "", STORY).replace("\n", "\n\n")
+
+
 def test_the_seed_posts_are_read_without_furniture(datasets: Path) -> None:
     found = [
         html.read(path.read_text("utf-8"), path.name, "name")

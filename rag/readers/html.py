@@ -20,6 +20,9 @@ from rag.records import Post
 
 _LONG_TAG = re.compile(r"<([A-Za-z][\w:-]*)[^<>]{20000,}>")  # so many attributes take libxml2 minutes
 _DATA = re.compile(r"([\"'])data:[^\"']{200,}\1")
+_BLOCK_TAG = re.compile(
+    r"</?(?:p|div|h\d|li|[uod]l|d[dt]|br|t[rdh]|table|blockquote|section|article|pre)\b[^<>]*>", re.I
+)
 _DEPTH = 200
 """Steps from the root past which a page is read as plain text: trafilatura's time grows with the square of it."""
 _ARTICLES = {"Article", "BlogPosting", "NewsArticle", "TechArticle", "Report", "ScholarlyArticle", "LiveBlogPosting"}
@@ -65,7 +68,7 @@ def read(content: str, source: str, name: str, address: str | None = None) -> Po
         tags=facts.tags(),
         author=facts.author(),
     )
-    text = _text(tree, post.title, post.url or "", facts.body())
+    text = _text(tree, content, post.title, post.url or "", facts.body())
     return replace(post, text=tidy(text).strip("\n").rstrip())
 
 
@@ -81,7 +84,7 @@ def _parse(content: str) -> Element | None:
         return None  # a page too broken for the parser is a page without text
 
 
-def _text(tree: Element, title: str, address: str, stated: str) -> str:
+def _text(tree: Element, content: str, title: str, address: str, stated: str) -> str:
     """Return the post of a page as Markdown; what the page states as its text, where next to nothing is shown."""
     # imported here: it takes a second, and Markdown does without it
     from lxml.html import tostring
@@ -90,7 +93,7 @@ def _text(tree: Element, title: str, address: str, stated: str) -> str:
     from rag.readers.pandoc import fragment_to_markdown
 
     if _depth(tree) > _DEPTH:
-        return simple_text(tree)
+        return _without_tags(content)
     article = find_article(tree, title)
     if article is None:
         return stated
@@ -102,6 +105,23 @@ def _text(tree: Element, title: str, address: str, stated: str) -> str:
         text = ""
     text = text.strip() or simple_text(article)
     return stated if len(text) < _SHORT and len(stated) > 2 * len(text) else text
+
+
+def _without_tags(content: str) -> str:
+    """Return the text of a page without parsing it: the parser drops what is nested deeper than 256."""
+    for name in ("script", "style", "title"):
+        pieces = re.split(rf"(</?{name}\b[^<>]*>)", content, flags=re.I)
+        hidden, kept = False, []
+        for piece in pieces:
+            if piece[:1] == "<" and re.match(rf"</?{name}\b", piece, re.I):
+                hidden = piece[1] != "/"
+            elif not hidden:
+                kept.append(piece)
+        content = "".join(kept)
+    first, *rest = content.split("<!--")  # not by a pattern: a page of nothing but comments that never end took minutes
+    content = first + "".join(piece.partition("-->")[2] for piece in rest)
+    lines = re.sub(r"<[^<>]*>", "", _BLOCK_TAG.sub("\n", content)).split("\n")
+    return "\n\n".join(words for text in lines if (words := " ".join(unescape(text).split())))
 
 
 def _depth(tree: Element) -> int:
