@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from rag.markup import blocks
+from rag.markup import Block, blocks
 from rag.records import Passage, Post
 from rag.sentences import sentence_spans
 
@@ -25,6 +25,8 @@ SPLITTER = f"structure-2 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
 """Names the rules here; change it with them, and stored passages are split anew."""
 
 _STRETCH = 500_000  # characters that are split together
+_MANY = 5_000  # blocks of one stretch, a hundred characters each: a post has longer ones
+_TINY = 300  # characters up to which blocks are joined then
 _SMALL = 50  # a section shorter than this shares a passage with the next
 _HEADING_SHARE = 4  # the heading path may take one token in four
 
@@ -86,7 +88,7 @@ def _units(
     """Yield the blocks of a stretch; those that are too long to be whole in parts. `path` is kept up to date."""
     found = [
         replace(block, start=stretch[0] + block.start, end=stretch[0] + block.end)
-        for block in blocks(text[slice(*stretch)])
+        for block in _fewer(blocks(text[slice(*stretch)]))
     ]
     counts = count_tokens([text[block.start : block.end] for block in found]) if found else []
     for block, tokens in zip(found, counts, strict=True):
@@ -102,6 +104,20 @@ def _units(
                 yield _Unit(start, end, size, 0, names)
         if block.level:
             path.append((block.level, block.title))
+
+
+def _fewer(found: list[Block]) -> list[Block]:
+    """Join tiny blocks where there are so many that counting the tokens of each would take minutes."""
+    if len(found) <= _MANY:
+        return found
+    joined: list[Block] = []
+    for block in found:
+        last = joined[-1] if joined else None
+        if last and not last.level and not block.level and block.end - last.start <= _TINY:
+            joined[-1] = replace(last, end=block.end)
+        else:
+            joined.append(block)
+    return joined
 
 
 def _pack(units: Sequence[_Unit], target: int, whole: int) -> Iterator[list[_Unit]]:
