@@ -122,14 +122,14 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
     shutil.rmtree(uploads, ignore_errors=True)  # what a killed process left there
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import build_ui, guard, launch_options
+    from rag.ui import build_ui, guard, is_local, launch_options
 
     announced: list[handover.Server] = []
     door = handover.route(
         lambda: announced[0] if announced else None,
         lambda command, arguments: commands.run(engine, command, arguments, checks),
     )
-    app = build_ui(engine, CHECKOUT / "samples")
+    app = build_ui(engine, CHECKOUT / "samples", local=is_local(settings.host))
     try:
         app.launch(
             server_name=settings.host,

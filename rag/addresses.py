@@ -18,7 +18,16 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _PATH_SAFE = "/!$&'()*+,;=:@~-._%"
 _METADATA = frozenset(
     ipaddress.ip_address(known)  # where clouds hand their machines' secrets out
-    for known in ("169.254.169.254", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "192.0.0.192")
+    for known in (
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "fe80::a9fe:a9fe",
+    )
 )
 _HOME = tuple(ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"))
 _SHARED = ipaddress.ip_network("100.64.0.0/10")
@@ -131,7 +140,7 @@ def _quoted(text: str, also: str) -> str:
 
 
 def _kind(ip: _IP) -> str:
-    if ip in _METADATA:
+    if ip in _METADATA or (ip.version == 4 and ip.is_link_local):  # all of 169.254: clouds use more than one of it
         return "a cloud's metadata"
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour

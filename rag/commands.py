@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ Event = dict[str, Any]
 Arguments = dict[str, Any]
 Result = TypeVar("Result")
 _TOLD_EVERY_S = 3
+_COMMANDS_A_TERMINAL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,12 +114,12 @@ def present(events: Iterable[Event], write: Callable[[str], Any], *, as_json: bo
     code = 1
     for event in events:
         if "error" in event:
-            sys.stderr.write(f"error: {' '.join(event['error'].split())}\n")
+            sys.stderr.write(f"error: {_harmless(' '.join(event['error'].split()))}\n")
             return 1
         if "log" in event:
-            sys.stderr.write(event["log"] + "\n")
+            sys.stderr.write(_harmless(event["log"]) + "\n")
         if "text" in event and not as_json:
-            write(event["text"])
+            write(_harmless(event["text"]))
         if "result" in event:
             code = event.get("exit", 0)
             if as_json:
@@ -152,6 +154,11 @@ def choose(
             if said.isdecimal() and 1 <= int(said) <= len(found):
                 chosen.append([found[int(said) - 1]["kind"], found[int(said) - 1]["location"]])
     return chosen
+
+
+def _harmless(text: str) -> str:
+    """Return a text for a terminal: what posts and servers say must not move its cursor or turn its words around."""
+    return _COMMANDS_A_TERMINAL.sub("?", text)
 
 
 def _look(engine: Engine, address: str) -> Iterator[Event]:

@@ -406,7 +406,8 @@ def _conditions(etag: str, modified: str) -> dict[str, str]:
 def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in raw:
-        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1").strip())
+        shown = re.sub(r"[\0-\x1f\x7f-\x9f]", "", value.decode("latin-1"))  # a server's words may reach a terminal
+        headers.setdefault(name.decode("latin-1").lower(), shown.strip())
     return headers
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from rag.addresses import canonical
 from rag.errors import BadFile, Gone
-from rag.fetch import Fetcher, document
+from rag.fetch import Fetcher, Stopped, document
 from rag.intake import Opened
 from rag.ports import Library, Readers
 from rag.readers import printable
@@ -22,6 +22,7 @@ from rag.records import Document, Entry, Item, Post
 EDITION = "1"
 """Part of every item's mark: raise it when reading has become so much better that all should be read anew."""
 _CHUNK = 1 << 20
+_HASHED = 2_000_000_000  # bytes; nothing larger is read
 
 Opener = Callable[[Item | None], Opened]
 """How to open an item, given how it was when it was last read."""
@@ -36,11 +37,11 @@ class Opening:
         self._readers = readers
         self._fetcher = fetcher
 
-    def file(self, path: Path, place: str, *, anew: bool = False) -> Opener:
+    def file(self, path: Path, place: str, stop: Event, *, anew: bool = False) -> Opener:
         """Return how to open a file; `anew`: one with several posts is read in any case, to see which it has lost."""
 
         def open_(known: Item | None) -> Opened:
-            item = Item(place, "done", f"{EDITION} {_hash(path)}")
+            item = Item(place, "done", f"{EDITION} {_hash(path, stop)}")
             ways = self._library.reached([place]).get(place, [])
             if known and known.mark == item.mark and ways and not (anew and len(ways) > 1):
                 return Opened(item, instead="unchanged")
@@ -84,14 +85,22 @@ def _open_post(post: Post, place: str, known: Item | None) -> Opened:
     return Opened(item, [post], "unchanged" if known and known.mark == item.mark else "")
 
 
-def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file, read piece by piece. Raise BadFile."""
+def _hash(path: Path, stop: Event) -> str:
+    """Return the SHA-256 of a file, read piece by piece; of one that is too large to be read, its size and its time.
+
+    Raise BadFile, or Stopped soon after `stop` is set.
+    """
     digest = hashlib.sha256()
     try:
         if not path.is_file():
             raise BadFile(f"{printable(path.name)}: this is not a regular file. Give a file or a folder of posts.")
+        found = path.stat()
+        if found.st_size > _HASHED:
+            return f"{found.st_size} bytes at {found.st_mtime_ns}"
         with path.open("rb") as file:
             while piece := file.read(_CHUNK):
+                if stop.is_set():
+                    raise Stopped
                 digest.update(piece)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a valid path"

@@ -201,7 +201,9 @@ class Sources:
         source_id = folder or self._catalogue.remember("file", place).id
         plan.listed += [] if folder else [source_id]
         item = self._catalogue.items(source_id).get(place)
-        self._plan_items(plan, source_id, {place: self._opening.file(files[0], place)}, {place: item} if item else {})
+        self._plan_items(
+            plan, source_id, {place: self._opening.file(files[0], place, stop)}, {place: item} if item else {}
+        )
 
     def _folder_of(self, plan: _Plan, place: str) -> str | None:
         """Return the id of a remembered folder that holds a file, not only the path to it: it may be ignored there."""
@@ -306,7 +308,7 @@ class Sources:
     def _listed(self, plan: _Plan, source: Source, items: Mapping[str, Item], stop: Stop) -> _Listed:
         """List what a source has now. Raise BadFile or BadAddress if its list cannot be read whole."""
         if source.kind in ("folder", "file"):
-            return self._listed_files(source, anew=plan.prune)
+            return self._listed_files(source, stop, anew=plan.prune)
         if source.kind != "feed" and source.kind != "site":
             return _Listed({source.location: self._opening.entry(Entry(source.location), stop)}, None)
         entries, complete = self._listed_entries(plan, source, source.kind, items, stop)
@@ -334,12 +336,12 @@ class Sources:
         plan.lists.append((source.id, Item(note, "done", "", found.etag, found.modified)))
         return found.entries, found.complete
 
-    def _listed_files(self, source: Source, *, anew: bool) -> _Listed:
+    def _listed_files(self, source: Source, stop: Stop, *, anew: bool) -> _Listed:
         path = Path(source.location)
         if source.kind == "file" and not path.exists() and path.parent.is_dir() and any(path.parent.iterdir()):
             return _Listed({}, frozenset())  # gone; in an empty folder it is perhaps a disk that is not there today
         files = _places_in(path)
-        openers = {place: self._opening.file(file, place, anew=anew) for place, file in files.items()}
+        openers = {place: self._opening.file(file, place, stop, anew=anew) for place, file in files.items()}
         return _Listed(openers, frozenset(openers))
 
 

@@ -45,6 +45,12 @@ def test_another_sites_page_may_not_send_files() -> None:
     assert status("POST", host="127.0.0.1:7860", origin="null") == 403
 
 
+@pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "http://localhost:7860", "http://evil@127.0.0.1:7860"])
+def test_another_port_of_this_machine_is_another_site(origin: str) -> None:
+    assert status("POST", host="127.0.0.1:7860", origin=origin) == 403
+    assert status("GET", host="127.0.0.1:7860", origin=origin) == 403
+
+
 def test_a_page_opened_to_a_network_is_called_by_names_that_nobody_knows_here() -> None:
     assert guard("0.0.0.0") == []
     assert len(guard("127.0.0.1")) == 1

@@ -19,8 +19,8 @@ _HUGO_SETTINGS = {f"{name}.{ending}" for name in ("hugo", "config") for ending i
 _NOT_POSTS = {"robots.txt", "humans.txt", "ads.txt", "requirements.txt", "cmakelists.txt"}
 _LISTS = {".xml", ".json"}
 _SNIFFED = 65_536  # bytes of a list that say what it is
-_RULES = 1_000_000  # bytes of a .gitignore that are read
-_STARS = 4  # wildcards of one pattern: each more multiplies the time that a long name can take
+_RULES = 50_000  # bytes of a .gitignore that are read
+_STARS = 2  # wildcards of one pattern: each more multiplies the time that a long name can take
 
 
 def left_out(folder: str, siblings: Collection[str] = ()) -> bool:
@@ -97,7 +97,8 @@ def _read_rules(path: Path) -> GitIgnoreSpec | None:
     sound = []
     for line in lines:
         with suppress(ValueError, re.error):  # a rule that cannot be understood ignores nothing
-            if line.replace("**", "").count("*") <= _STARS and GitIgnoreSpec.from_lines([line]):
+            stars = line.replace("**", "").count("*")
+            if stars <= _STARS and line.count("**") <= _STARS and GitIgnoreSpec.from_lines([line]):
                 sound.append(line)
     return GitIgnoreSpec.from_lines(sound)
 

@@ -21,6 +21,7 @@ from typing import IO, Any, cast
 
 from rag.errors import BadFile
 from rag.readers import printable
+from rag.readers.decode import UNSEEN
 from rag.readers.limits import Limits
 from rag.records import Document, Entry, Outline, Post, Refused
 from rag.settings import CHECKOUT
@@ -336,7 +337,7 @@ def _optional(message: Mapping[str, Any], name: str) -> str | None:
 
 
 def _string(value: Any) -> str:
-    """Return a string that can be stored: halves of characters, which JSON can spell, become question marks."""
+    """Return a string that can be stored and shown: halves of characters and what commands a terminal become "?"."""
     if not isinstance(value, str):
         raise _Trouble(f"its reader gave an answer that makes no sense. {_SAFE}")
-    return value.encode("utf-8", "replace").decode()
+    return UNSEEN.sub("?", value)

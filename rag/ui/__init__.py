@@ -18,8 +18,11 @@ _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif
 _CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
-def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
-    """Build the page over an engine; `samples` is the folder of posts offered while there are none."""
+def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
+    """Build the page over an engine; `samples` is the folder of posts offered while there are none.
+
+    `local`: the page is for this machine alone, and may be told of folders on it.
+    """
     with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False) as page:
         gr.HTML(render.HEADER, elem_id="masthead", padding=False)
         status = gr.HTML(elem_id="activity", padding=False)
@@ -27,7 +30,7 @@ def build_ui(engine: Engine, samples: Path) -> gr.Blocks:
             with gr.Tab("Ask", id="ask"):
                 asking = ask.build(engine)
             with gr.Tab("Posts", id="posts") as posts_tab:
-                adding = posts.build(engine, samples)
+                adding = posts.build(engine, samples, local=local)
         gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
@@ -59,9 +62,14 @@ def _theme() -> gr.themes.Base:
     )
 
 
+def is_local(host: str) -> bool:
+    """Say whether a page served at this host is for this machine alone."""
+    return host in _LOOPBACK
+
+
 def guard(host: str) -> list[Any]:
     """Return the middleware that keeps other sites out of a page served on this machine alone."""
-    if host not in _LOOPBACK:
+    if not is_local(host):
         return []  # a Space, or a network its owner has opened it to: its name is not known here
     return [Middleware(LocalOnly, hosts=_LOOPBACK)]
 

@@ -27,14 +27,27 @@ class LocalOnly:
             await send({"type": "http.response.start", "status": 403, "headers": headers})
             await send({"type": "http.response.body", "body": b"Open Footnote at the address that its terminal shows."})
             return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _unframed(send))
 
     def _allowed(self, scope: Scope) -> bool:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if _name(f"//{headers.get(b'host', '')}") not in self._hosts:
+        host = headers.get(b"host", "").lower()
+        if _name(f"//{host}") not in self._hosts:
             return False
-        origin = headers.get(b"origin")
-        return origin is None or scope.get("method") in ("GET", "HEAD") or _name(origin) in self._hosts
+        origin = headers.get(b"origin")  # another port of this machine is another site, too
+        return origin is None or origin.lower() in (f"http://{host}", f"https://{host}")
+
+
+def _unframed(send: Channel) -> Channel:
+    """Return a `send` that forbids other pages to show this one in a frame, where its buttons could be clicked."""
+
+    async def sending(message: Scope) -> None:
+        if message["type"] == "http.response.start":
+            barred = [(b"x-frame-options", b"DENY"), (b"content-security-policy", b"frame-ancestors 'none'")]
+            message["headers"] = [*message.get("headers", []), *barred]
+        await send(message)
+
+    return sending
 
 
 def _name(address: str) -> str:

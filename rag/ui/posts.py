@@ -18,6 +18,7 @@ from rag.ui.sources import build as build_sources
 
 COLUMNS = ["Title", "Date", "Passages", "Source", "Id"]
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+_DOTTED = "Nothing was added: a file's name begins with a dot. Rename it, or leave it out, and drop the others again."
 _LISTED_EVERY_S = 10  # while posts come in: thousands of them take the browser a while
 _TICK_S = 1  # how often a running import is looked at
 
@@ -33,8 +34,8 @@ class PostsTab:
     """Its value changes whenever posts came or went, here or elsewhere."""
 
 
-def build(engine: Engine, samples: Path) -> PostsTab:
-    """Build the tab inside the page that is being built."""
+def build(engine: Engine, samples: Path, *, local: bool) -> PostsTab:
+    """Build the tab inside the page that is being built; `local`: folders of this machine may be named."""
     changed = gr.Number(0, visible=False)
     files = gr.File(
         label="Drop posts here: Markdown, web pages, PDF, Word, an export of your blog as a zip, and more",
@@ -42,7 +43,7 @@ def build(engine: Engine, samples: Path) -> PostsTab:
         height=160,
         elem_id="drop",
     )
-    _build_address(engine)
+    _build_address(engine, local)
     _build_progress(engine, changed)
     message = gr.HTML(elem_id="message", padding=False)
     counts = gr.HTML(elem_id="counts", padding=False)
@@ -62,7 +63,9 @@ def build(engine: Engine, samples: Path) -> PostsTab:
     def upload(paths: list[str] | None) -> None:
         engine.add_uploads([(Path(path), Path(path).name) for path in paths or []])
 
-    files.upload(upload, files, **_QUIET).then(lambda: None, outputs=files, **_QUIET)
+    dropped = files.upload(upload, files, **_QUIET)
+    dropped.then(lambda: None, outputs=files, **_QUIET)
+    dropped.failure(lambda: render.trouble(_DOTTED), outputs=message, **_QUIET)  # Gradio refuses the whole drop
 
     def add_samples() -> None:
         engine.add([str(samples)])
@@ -70,13 +73,13 @@ def build(engine: Engine, samples: Path) -> PostsTab:
     return PostsTab(lambda: _list(engine), [counts, table], add_samples, changed)
 
 
-def _build_address(engine: Engine) -> None:
+def _build_address(engine: Engine, local: bool) -> None:
     """Build the box for an address or a folder, and the choice of what was found there."""
     found = gr.State([])
     with gr.Row(elem_id="address"):
         where = gr.Textbox(
             label="Or take a whole blog",
-            placeholder="Address of your blog, a feed or a page, or a folder on this machine",
+            placeholder="Address of your blog, a feed or a page" + (", or a folder on this machine" if local else ""),
             max_lines=1,
             scale=5,
         )
@@ -94,7 +97,7 @@ def _build_address(engine: Engine) -> None:
         try:
             if not typed:
                 return [render.trouble("There is no address yet. Type one."), *_closed(gr.skip())]
-            if not is_address(typed) and (typed.startswith(("/", "~", ".")) or Path(typed).exists()):
+            if local and not is_address(typed) and (typed.startswith(("/", "~", ".")) or Path(typed).exists()):
                 engine.add([typed])
                 return ["", *_closed("")]
             findings = engine.look(typed)
