@@ -172,7 +172,11 @@ def _events(
     lock = hold(settings.home)
     if lock is None:
         run = lambda name, given: handover.send(settings.home, name, given)  # noqa: E731
-        yield from _asked(run, command, arguments, as_json=as_json)
+        try:
+            yield from _asked(run, command, arguments, as_json=as_json)
+        except KeyboardInterrupt:
+            sys.stderr.write("What had begun goes on in the open page; cancel it there, on the tab Posts.\n")
+            raise
         return
     try:
         handover.withdraw(settings.home)  # what a killed process left there leads nowhere
@@ -206,6 +210,9 @@ def _engine(settings: Settings) -> Iterator[Engine]:
     engine = build_engine(settings)
     try:
         yield engine
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopping…\n")
+        raise
     finally:
         engine.close()
 

@@ -18,8 +18,8 @@ from rag.records import Answer, Sentence, Timings
 from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
-DRIFTED = "The writer left your posts behind and was stopped."
-QUOTED = "The writer found no words that your posts bear out. This is what stands in them, word for word."
+DRIFTED = "The rest strayed from your posts, so Footnote stopped there."
+QUOTED = "Quoted from your post, word for word."
 DRIFT = 2  # sentences in a row without a footnote that end an answer
 _ECHO = re.compile(r"(?:^|\s)(?:Question:|Passages:)|\n#{1,6} ")  # a small model goes on with the prompt's own form
 _SENTENCE_ENDS = '.!?…。！？:)]"”’*`'

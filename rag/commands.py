@@ -23,7 +23,7 @@ from rag.evaluate import evaluate
 from rag.jobs import Job
 from rag.ports import Progress
 from rag.readers import printable
-from rag.records import Answer, Check, FileProgress, Hit, StoredPost
+from rag.records import Answer, Check, Citation, FileProgress, Hit, StoredPost
 from rag.search import clean_question
 from rag.sources import described, is_address
 
@@ -178,17 +178,20 @@ def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]
 
 def _sync(engine: Engine, id: str | None, dry_run: bool, prune: bool) -> Iterator[Event]:  # noqa: A002 - as typed
     job = engine.sync(id, dry_run=dry_run, prune=prune)
-    outcome = yield from _followed(job, ("added", "updated", "unchanged", "vanished", "failed"))
-    yield {"result": outcome, "text": ("would be: " if dry_run else "") + _counts(outcome)}
+    outcome = yield from _followed(job, ("added", "updated", "unchanged", "vanished", "failed"), silent="unchanged")
+    yield {"result": outcome, "text": ("Dry run, nothing was changed: " if dry_run else "") + _counts(outcome)}
 
 
-def _followed(job: Job, states: Sequence[str]) -> Generator[Event, None, dict[str, list[dict[str, Any]]]]:
+def _followed(
+    job: Job, states: Sequence[str], silent: str = ""
+) -> Generator[Event, None, dict[str, list[dict[str, Any]]]]:
     """Log what becomes of each file and page; return the rows by state."""
     outcome: dict[str, list[dict[str, Any]]] = {state: [] for state in states}
     for progress in job:
         if progress.state in outcome:
             outcome[progress.state].append(_progress_json(progress))
-            yield {"log": _progress_line(progress)}
+            if progress.state != silent:
+                yield {"log": _progress_line(progress)}
     return outcome
 
 
@@ -199,7 +202,7 @@ def _counts(outcome: Mapping[str, list[Any]]) -> str:
 def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[Event]:
     if forget is not None:
         removed = engine.forget(forget, with_posts=with_posts)
-        yield {"log": f"forgotten, {len(removed)} posts removed"}
+        yield {"log": f"forgotten, {len(removed)} post{'s' * (len(removed) != 1)} removed"}
     sources = engine.sources()
     lines = [f"{s.id}  {s.kind:6}  {s.posts:5} posts  {s.checked or 'never read':25}  {s.location}" for s in sources]
     yield {
@@ -213,7 +216,7 @@ def _ask(engine: Engine, question: str) -> Iterator[Event]:
     yield from _preparing(engine)
     for answer in engine.ask(question):
         if not answer.text.startswith(shown):
-            yield {"text": "\n\n"}  # another text has taken its place
+            yield {"text": "\n\nNot borne out by your posts. Instead:\n"}
             shown = ""
         yield {"text": answer.text[len(shown) :]}
         shown = answer.text
@@ -292,7 +295,7 @@ COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
 
 def answer_json(answer: Answer) -> dict[str, Any]:
     """Return a finished answer as `ask --json` prints it."""
-    keys = ("number", "post_id", "title", "url", "quote", "start", "end")
+    keys = ("number", "post_id", "title", "url", "page", "quote", "start", "end")
     return {
         "question": answer.question,
         "answer": answer.text,
@@ -356,11 +359,12 @@ def _progress_json(progress: FileProgress) -> dict[str, Any]:
 
 
 def _progress_line(progress: FileProgress) -> str:
-    detail = progress.error or (
-        f"{progress.title} ({progress.passages} passages)" if progress.passages else progress.title
-    )
-    detail += f" (the same as “{progress.same_as}”)" if progress.same_as else ""
-    return f"{progress.state:9}  {progress.source}: {detail}" if progress.state != "failed" else f"failed     {detail}"
+    detail = progress.error.removeprefix(f"{progress.source}: ") or progress.title
+    if progress.passages:
+        detail += f" ({progress.passages} passage{'s' * (progress.passages != 1)})"
+    if progress.same_as:
+        detail += f" (the same as “{progress.same_as}”)"
+    return f"{progress.state:9}  {progress.source}: {detail}"
 
 
 def _post_json(post: StoredPost) -> dict[str, Any]:
@@ -369,12 +373,15 @@ def _post_json(post: StoredPost) -> dict[str, Any]:
 
 
 def _footnotes(answer: Answer) -> str:
-    lines = [
-        f"\n[{c.number}] {c.title}{f', {c.date}' if c.date else ''}: “{_short(c.quote)}”" for c in answer.citations
-    ]
+    lines = [f"\n[{c.number}] {_named(c)}: “{_short(c.quote)}”" for c in answer.citations]
     unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
     lines += [f"\nNot in your posts: {text}" for text in unproven]
     return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and not answer.failed else "", "\n"])
+
+
+def _named(citation: Citation) -> str:
+    page = f"page {citation.page}" if citation.page else None
+    return ", ".join(part for part in (citation.title, citation.date, page) if part)
 
 
 def _short(text: str) -> str:

@@ -40,6 +40,7 @@ from rag.sources import Chosen, Sources
 SHOWN_HITS = 8  # passages listed under an answer
 CHECKED_EVERY = timedelta(days=1)
 BUILDING = "The search index is still being built, and nothing with these words was found yet. Ask again in a moment."
+_REFUSED = "refused-"  # begins the name of an upload's folder in the inbox
 _SCHEDULE = "schedule"  # the note that says whether sources are read again by themselves
 
 
@@ -146,6 +147,8 @@ class Engine:
     def resume(self) -> Job | None:
         """Go on with what a kill interrupted, if anything was. Call it before anything new begins."""
         sources = [source.id for source in self._sources.unfinished()]
+        if self._inbox:
+            self._throw_away(self._inbox.glob(f"{_REFUSED}*/*"))
         uploads = [(path, path.name) for path in sorted(self._inbox.glob("*/*"))] if self._inbox else []
         if not sources and not uploads:
             return None
@@ -153,8 +156,6 @@ class Engine:
         def work(stop: Stop) -> Iterator[FileProgress]:
             yield from self._sources.sync(sources, stop, dry=False, prune=False)
             yield from self._take_uploads(uploads, stop)
-            self._throw_away(self._refused_uploads.values())  # refused twice is enough
-            self._refused_uploads.clear()
 
         return self.jobs.start("Going on where it stopped", work)
 
@@ -299,12 +300,17 @@ class Engine:
 
     def _upload_ended(self, shown: str, path: Path) -> Callable[[Item], None]:
         def ended(item: Item) -> None:
-            if item.state == "failed" and self._inbox is not None:
-                self._refused_uploads[shown] = path
+            if item.state == "failed" and self._inbox is not None and path.parent.parent == self._inbox:
+                self._refused_uploads[shown] = self._set_aside(path)
             else:
                 self._throw_away([path])
 
         return ended
+
+    def _set_aside(self, path: Path) -> Path:
+        """Keep a refused upload where "Try again" finds it and the next start does not."""
+        folder = path.parent.with_name(_REFUSED + path.parent.name.removeprefix(_REFUSED))
+        return path.parent.rename(folder) / path.name if folder != path.parent else path
 
     def _throw_away(self, paths: Iterable[Path]) -> None:
         for path in paths:

@@ -127,6 +127,8 @@ class Job:
             if step.state == "opened":  # what it holds has rows of its own
                 self.rows.pop(step.source, None)
             else:
+                if step.state in ENDED:
+                    self.rows.pop(step.source, None)  # rows stand in the order in which they ended
                 self.rows[step.source] = step
             self._events.append(step)
             self._news.notify_all()

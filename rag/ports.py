@@ -264,7 +264,7 @@ class Catalogue(Protocol):
         ...
 
     def remember(self, kind: SourceKind, location: str) -> Source:
-        """Remember a source, or find it again by its location; it is what it was last said to be."""
+        """Remember a source, or find it again by its location; what was a page can become a site, not the reverse."""
         ...
 
     def forget(self, source_id: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rag.addresses import canonical
-from rag.errors import BadFile, FootnoteError, NotFound
+from rag.errors import BadAddress, BadFile, FootnoteError, Gone, NotFound
 from rag.fetch import Fetcher, Stopped
 from rag.intake import Intake, Task
 from rag.jobs import Stop
@@ -91,8 +91,18 @@ class Sources:
         return self._catalogue.sources()
 
     def look(self, address: str) -> tuple[Finding, ...]:
-        """Say what lies at an address, the likeliest first. Raise BadAddress or BadFile."""
-        return discover(canonical(address), self._fetcher, self._readers)
+        """Say what lies at an address, the likeliest first; one without "https://" may also be an http one.
+
+        Raise BadAddress or BadFile.
+        """
+        try:
+            return discover(canonical(address), self._fetcher, self._readers)
+        except Gone:
+            raise
+        except BadAddress:
+            if "://" in address:
+                raise
+            return discover(canonical(f"http://{address.strip()}"), self._fetcher, self._readers)
 
     def add(self, chosen: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
         """Remember sources and bring in what they have; a plain string is a path, or an address that is one page.
@@ -111,7 +121,7 @@ class Sources:
         plan.told = [told for told in plan.told if told.state != "vanished"]
         yield from self._carry_out(plan, stop)
         for source in self._catalogue.sources():
-            if source.id not in known and not source.posts and not stop.is_set():
+            if source.id not in known and not source.posts and not stop.closing:
                 self._catalogue.forget(source.id)  # nothing came of it: there is nothing to keep in step
 
     def sync(self, ids: Iterable[str] | None, stop: Stop, *, dry: bool, prune: bool) -> Iterator[FileProgress]:
@@ -317,6 +327,8 @@ class Sources:
             for entry in entries
             if self._catalogue.owner(entry.address) in (None, source.id)
         }
+        for entry in entries if plan.again else ():  # to a person who asks for it, what another source has is there
+            plan.told += [] if entry.address in openers else self._intake.rows(entry.address, "unchanged")
         return _Listed(openers, frozenset(entry.address for entry in entries) if complete else None)
 
     def _listed_entries(

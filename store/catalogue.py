@@ -30,12 +30,12 @@ class SqliteCatalogue:
             return [_source(row) for row in db.execute(f"{_COUNTED} ORDER BY number")]
 
     def remember(self, kind: SourceKind, location: str) -> Source:
-        """Remember a source, or find it again by its location; it is what it was last said to be."""
+        """Remember a source, or find it again by its location; what was a page can become a site, not the reverse."""
         id_ = hashlib.sha256(location.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         with self._library.transaction() as db:
             db.execute(
                 "INSERT INTO sources (id, kind, location) VALUES (?, ?, ?) "
-                "ON CONFLICT (location) DO UPDATE SET kind = excluded.kind",
+                "ON CONFLICT (location) DO UPDATE SET kind = excluded.kind WHERE excluded.kind != 'page'",
                 (id_, kind, location),
             )
             return _source(db.execute(f"{_COUNTED} WHERE location = ?", (location,)).fetchone())

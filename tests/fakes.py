@@ -343,7 +343,7 @@ class FakeCatalogue:
             known = Source(f"{zlib.crc32(location.encode('utf-8', 'replace')):08x}", kind, location)
             self._sources[known.id] = known
             self._items[known.id] = {}
-        self._sources[known.id] = replace(self._sources[known.id], kind=kind)
+        self._sources[known.id] = replace(self._sources[known.id], kind=known.kind if kind == "page" else kind)
         return self._counted(self._sources[known.id])
 
     def forget(self, source_id: str) -> None:

@@ -46,7 +46,7 @@ def test_a_writer_that_leaves_the_posts_behind_is_stopped() -> None:
     last = answers(writer=writer)[-1]
     assert last.text == f"{FED} {MOON} {SEA}"
     assert [sentence.citation for sentence in last.sentences] == [1, None, None]
-    assert "left your posts" in last.note
+    assert "strayed from your posts" in last.note
     assert writer.closed == 1
 
 

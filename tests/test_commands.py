@@ -156,6 +156,7 @@ class TestJson:
             "post_id": posts[0],
             "title": "Keeping a sourdough starter",
             "url": "https://example.com/sour",
+            "page": None,
             "quote": FED,
             "start": text.index(FED),
             "end": text.index(FED) + len(FED),

@@ -296,7 +296,8 @@ class TestSites:
     ) -> None:
         site.blog(STORIES, whole=True)
         list(house.engine.add([("feed", site.address("/feed.xml"))]))
-        assert told(house.engine.add([("site", site.address())])) == {}
+        assert set(told(house.engine.add([("site", site.address())])).values()) == {"unchanged"}
+        assert [source.kind for source in house.engine.sources()] == ["feed"]
         assert house.engine.count()[0] == 3
 
     def test_one_page_that_cannot_be_had_stops_none_of_the_others(self, house: House, site: LoopbackSite) -> None:
@@ -344,6 +345,8 @@ class TestJobs:
 
         def slow(document):  # type: ignore[no-untyped-def]
             if document.source.endswith("05.md"):
+                while not house.engine.count()[0]:
+                    threading.Event().wait(0.02)
                 job.stop.set()
             return real(document)
 

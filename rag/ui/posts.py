@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from rag.ui.sources import build as build_sources
 
 COLUMNS = ["Title", "Date", "Passages", "Source", "Id"]
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+SHOW_CHOSEN = "() => document.querySelector('#chosen')?.scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _DOTTED = "Nothing was added: a file's name begins with a dot. Rename it, or leave it out, and drop the others again."
 _LISTED_EVERY_S = 10  # while posts come in: thousands of them take the browser a while
 _TICK_S = 1  # how often a running import is looked at
@@ -38,15 +40,14 @@ def build(engine: Engine, samples: Path, *, local: bool) -> PostsTab:
     """Build the tab inside the page that is being built; `local`: folders of this machine may be named."""
     changed = gr.Number(0, visible=False)
     files = gr.File(
-        label="Drop posts here: Markdown, web pages, PDF, Word, an export of your blog as a zip, and more",
+        label="Markdown, HTML, PDF, Word, EPUB, an export of your blog…",
         file_count="multiple",
         height=160,
         elem_id="drop",
     )
     _build_address(engine, local)
-    _build_progress(engine, changed)
+    counts = _build_progress(engine, changed)
     message = gr.HTML(elem_id="message", padding=False)
-    counts = gr.HTML(elem_id="counts", padding=False)
     table = gr.Dataframe(
         headers=COLUMNS,
         datatype="str",
@@ -97,7 +98,10 @@ def _build_address(engine: Engine, local: bool) -> None:
         try:
             if not typed:
                 return [render.trouble("There is no address yet. Type one."), *_closed(gr.skip())]
-            if local and not is_address(typed) and (typed.startswith(("/", "~", ".")) or Path(typed).exists()):
+            path = Path(os.path.expanduser(typed))
+            if local and typed.startswith(("/", "~", ".")) and not path.exists():
+                return [render.trouble(f"{typed}: there is no such file or folder here."), *_closed(gr.skip())]
+            if local and not is_address(typed) and path.exists():
                 engine.add([typed])
                 return ["", *_closed("")]
             findings = engine.look(typed)
@@ -114,7 +118,7 @@ def _build_address(engine: Engine, local: bool) -> None:
         engine.add([(finding.kind, finding.location) for finding in picked])
         return ["", *_closed("")]
 
-    waiting = lambda: render.waiting("Looking what is there…")  # noqa: E731
+    waiting = lambda: render.waiting("Looking at what is there…")  # noqa: E731
     gr.on([look.click, where.submit], waiting, outputs=note, **_QUIET).then(look_there, where, outputs, **_QUIET)
     take.click(take_chosen, [choice, found], outputs, **_QUIET)
     leave.click(lambda: ["", *_closed("")], outputs=outputs, **_QUIET)
@@ -124,34 +128,37 @@ def _closed(where: Any) -> list[Any]:
     return [gr.Column(visible=False), gr.skip(), [], where]
 
 
-def _build_progress(engine: Engine, changed: gr.Number) -> None:
-    """Build what shows the imports that run and the last that ended, whoever started them."""
+def _build_progress(engine: Engine, changed: gr.Number) -> gr.HTML:
+    """Build what shows the imports that run and the last that ended, whoever started them; return the posts' count."""
     seen = gr.State(None)
     outcome = gr.HTML(elem_id="outcome", padding=False)
     with gr.Row(elem_id="job"):
         cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="cancel")
         retry = gr.Button("Try the failed ones again", size="sm", visible=False, elem_id="retry")
-        prune = gr.Button("Remove the vanished posts", variant="stop", size="sm", visible=False, elem_id="prune")
+        prune = gr.Button(_remove_vanished(0), variant="stop", size="sm", visible=False, elem_id="prune")
+    counts = gr.HTML(elem_id="counts", padding=False)
 
     def look(before: Any) -> list[Any]:
         jobs = list(engine.jobs.known)
         now = [[job.title, job.steps, job.ended, int(job.seconds)] for job in jobs]
         stamp = _stamp(engine, now)
         if before == [now, stamp]:
-            return [gr.skip()] * 6
-        busy = engine.jobs.busy
+            return [gr.skip()] * 7
+        busy, vanished = engine.jobs.busy, sum(len(job.vanished) for job in jobs)
         return [
             [now, stamp],
             render.jobs(jobs),
             gr.Button(visible=busy),
             gr.Button(visible=not busy and any(job.failed for job in jobs)),
-            gr.Button(visible=not busy and any(job.vanished for job in jobs)),
+            gr.Button(_remove_vanished(vanished), visible=not busy and vanished > 0),
             gr.skip() if before and before[1] == stamp else stamp,
+            render.counts(*engine.count()),
         ]
 
     def stop() -> None:
-        for job in engine.jobs.known:
-            job.stop.set()
+        running = next((job for job in engine.jobs.known if not job.ended), None)
+        if running is not None:
+            running.stop.set()
 
     def try_again() -> None:
         engine.retry()
@@ -160,10 +167,11 @@ def _build_progress(engine: Engine, changed: gr.Number) -> None:
         engine.prune()
 
     timer = gr.Timer(_TICK_S)
-    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed], **_QUIET)
+    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed, counts], **_QUIET)
     cancel.click(stop, **_QUIET)
     retry.click(try_again, **_QUIET)
     prune.click(remove_vanished, **_QUIET)
+    return counts
 
 
 def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts: gr.HTML) -> None:
@@ -180,7 +188,7 @@ def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts:
 
     def select(event: gr.SelectData) -> list[Any]:
         post_id = str(event.row_value[-1])
-        return [post_id, *_detail(engine, post_id), gr.Row(visible=False)]
+        return [post_id, *_detail(engine, post_id), gr.Row(visible=False), ""]
 
     def remove_now(post_id: str) -> list[Any]:
         try:
@@ -190,7 +198,7 @@ def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts:
             said = render.trouble(str(error))
         return [said, *_list(engine), gr.Column(visible=False), ""]
 
-    table.select(select, outputs=[chosen, panel, detail, confirm], **_QUIET)
+    table.select(select, outputs=[chosen, panel, detail, confirm, message], **_QUIET).then(js=SHOW_CHOSEN)
     remove.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
     keep.click(lambda: gr.Row(visible=False), outputs=confirm, **_QUIET)
     close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
@@ -210,8 +218,12 @@ def _detail(engine: Engine, post_id: str) -> list[Any]:
         return [gr.Column(visible=True), render.trouble(str(error))]
 
 
+def _remove_vanished(count: int) -> str:
+    return f"Remove {count} vanished post{'s' * (count != 1)}"
+
+
 def _stamp(engine: Engine, jobs: list[Any]) -> float:
     """Return a number that is another one whenever the library is, while posts come in at most every ten seconds."""
     if engine.jobs.busy:
-        return float(time.monotonic() // _LISTED_EVERY_S)
+        return float(time.monotonic() // _LISTED_EVERY_S) if engine.count()[0] else 0.0
     return float(hash((engine.count(), str(jobs))) % 1_000_000_007)

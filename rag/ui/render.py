@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from rag.engine import Engine
 from rag.jobs import Job
-from rag.records import Answer, Citation, FileProgress, FileState, Hit, Post, Sentence
+from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
@@ -36,7 +36,9 @@ _COUNTED: dict[FileState, str] = {
     "updated": "updated",
     "unchanged": "already there",
     "vanished": "vanished",
+    "removed": "removed",
     "failed": "not added",
+    "stopped": "cancelled",
 }
 _ORDER = {
     state: place
@@ -44,6 +46,9 @@ _ORDER = {
         "failed vanished removed reading indexing added updated waiting stopped unchanged opened".split()
     )
 }
+_FORMED = re.compile(
+    r"(?m)^(```+|~~~+)[^\n]*\n(?:(?!\1)[^\n]*\n){0,2000}\1[`~]*[ \t]*$|(?:^\|[^\n]*\|[ \t]*(?:\n|\Z)){2,}"
+)
 _ROWS = 200  # of an import that are shown: those that need a look first
 
 
@@ -51,6 +56,10 @@ def activity(engine: Engine) -> str:
     """Render what goes on in the background, or nothing."""
     if engine.trouble:
         return trouble(engine.trouble)
+    running = next((job for job in engine.jobs.known if not job.ended), None)
+    if running and running.rows:
+        what = f"{running.title}: {running.done:,} of {len(running.rows):,}. Answers use what is there so far."
+        return waiting(what)
     return waiting(engine.activity) if engine.activity else ""
 
 
@@ -127,7 +136,7 @@ def counts(posts: int, passages: int) -> str:
 def short_source(source: str) -> str:
     """Return the last two parts of a path, enough to know a file by; an address whole."""
     if source.startswith(("upload:", "http://", "https://")):
-        return source.removeprefix("upload:")
+        return source.removeprefix("upload:").partition("://")[2] or source.removeprefix("upload:")
     return str(PurePath(*PurePath(source).parts[-2:]))
 
 
@@ -187,7 +196,8 @@ def _job(job: Job) -> str:
     ended = job.done
     trouble_ = trouble(str(job.failure)) if job.failure else ""
     bar = f"<progress max='{len(rows)}' value='{ended}' aria-label='done'></progress>" if rows and not job.ended else ""
-    shown = sorted(rows, key=lambda row: _ORDER[row.state])[:_ROWS]
+    places = {row.source: -at if row.state in ENDED else at for at, row in enumerate(rows)}  # last ended on top
+    shown = sorted(rows, key=lambda row: (_ORDER[row.state], places[row.source]))[:_ROWS]
     more = f"<li class='meta'>and {len(rows) - len(shown):,} more</li>" if len(rows) > len(shown) else ""
     listed = "".join(_row(row) for row in shown) + more
     return (
@@ -202,7 +212,7 @@ def _pace(job: Job) -> str:
     if not rows:
         return "waiting" if not job.ended else "nothing to do"
     states = Counter(row.state for row in rows)
-    parts = [f"{job.done:,} of {len(rows):,} files and pages done"]
+    parts = [f"{job.done - states['stopped']:,} of {len(rows):,} done"]
     parts += [f"{states[state]:,} {word}" for state, word in _COUNTED.items() if states[state]]
     if not job.ended and job.rate >= 1:
         parts.append(f"{job.rate:.0f} passages a second")
@@ -234,8 +244,10 @@ def _row(row: FileProgress) -> str:
 def _name(source: str) -> str:
     """Return what to call a file or a page in a row."""
     if source.startswith(("http://", "https://")):
-        return source.partition("://")[2]
-    return PurePath(source.removeprefix("upload:")).name
+        host, slash, path = source.partition("://")[2].partition("/")
+        return slash + path if path else host
+    whole, _, part = source.removeprefix("upload:").partition("#")
+    return f"{PurePath(whole).name} › {part}" if part else PurePath(whole).name
 
 
 def _date_and_link(date: str | None, url: str | None, page: int | None = None) -> str:
@@ -246,6 +258,7 @@ def _date_and_link(date: str | None, url: str | None, page: int | None = None) -
 
 def _marked_up(escaped: str) -> str:
     """Make Markdown pleasant to read without moving a word: only its marks change, and only on escaped text."""
+    escaped = _FORMED.sub(r"<code class='block'>\g<0></code>", escaped)
     escaped = re.sub(r"!\[([^\]\n]{0,300})\]\([^)\s]{0,2000}\)", r"[\1]", escaped)
     escaped = re.sub(r"\[([^\]\n]{1,300})\]\([^)\s]{0,2000}\)", r"\1", escaped)
     escaped = re.sub(r"(?m)^#{1,6} +(.+)$", r"<strong class='heading'>\1</strong>", escaped)
@@ -259,6 +272,6 @@ def _lines(text: str) -> str:
 
 def _short(text: str, limit: int) -> str:
     line = " ".join(
-        re.sub(r"(?m)^#{1,6} +", "", text).split()
+        re.sub(r"(?m)^(?:#{1,6} +|\s*```.*$)", "", text).split()
     )  # on one line, a heading's mark would make all of it one
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -35,8 +35,14 @@ def build(engine: Engine, changed: gr.Number) -> None:
             with gr.Row():
                 one = gr.Button("Look at this one only", size="sm")
                 forget = gr.Button("Forget it, keep its posts", size="sm")
-                away = gr.Button("Forget it and remove its posts", variant="stop", size="sm")
+                away = gr.Button("Forget it and remove its posts…", size="sm")
                 close = gr.Button("Close", size="sm")
+            with gr.Row(visible=False) as confirm:
+                sure = gr.Button("Yes, forget it and remove its posts for good", variant="stop", size="sm")
+                keep = gr.Button("No, keep them", size="sm")
+
+    def hidden() -> gr.Row:
+        return gr.Row(visible=False)
 
     fresh = [fold, table, daily]
 
@@ -50,7 +56,7 @@ def build(engine: Engine, changed: gr.Number) -> None:
         ]
 
     def select(event: gr.SelectData) -> list[Any]:
-        return [str(event.row_value[-1]), gr.Column(visible=True), render.done(str(event.row_value[1]))]
+        return [str(event.row_value[-1]), gr.Column(visible=True), render.done(str(event.row_value[1])), hidden()]
 
     def forget_it(source_id: str, with_posts: bool) -> list[Any]:
         try:
@@ -72,8 +78,12 @@ def build(engine: Engine, changed: gr.Number) -> None:
     fold.expand(refresh, outputs=fresh, **_QUIET)
     sync.click(sync_all, **_QUIET)
     daily.input(set_daily, daily, **_QUIET)
-    table.select(select, outputs=[chosen, panel, said], **_QUIET)
+    table.select(select, outputs=[chosen, panel, said, confirm], **_QUIET)
     one.click(sync_one, chosen, **_QUIET)
     forget.click(lambda id_: forget_it(id_, False), chosen, [*fresh, panel, said], **_QUIET)
-    away.click(lambda id_: forget_it(id_, True), chosen, [*fresh, panel, said], **_QUIET)
+    away.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
+    keep.click(hidden, outputs=confirm, **_QUIET)
+    sure.click(lambda id_: forget_it(id_, True), chosen, [*fresh, panel, said], **_QUIET).then(
+        hidden, outputs=confirm, **_QUIET
+    )
     close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
