@@ -73,7 +73,7 @@ def main() -> None:
     """Print one table: Footnote's splitter at several sizes, then LangChain's at two."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.chunking")
     parser.add_argument("--limit", type=int, help="take the first N questions only")
-    parser.add_argument("--sizes", default="100,150,200,250", help="target sizes for Footnote, in tokens")
+    parser.add_argument("--sizes", default="100,150,200", help="target sizes for Footnote, in tokens")
     parser.add_argument("--alone", action="store_true", help="leave LangChain out")
     options = parser.parse_args()
     folder = datasets() / "retrieval" / "chunking_eval"

@@ -20,7 +20,11 @@ Span = tuple[int, int]
 TARGET_TOKENS = 150
 """A passage is closed before it grows past this, unless the rest of its section still fits into `WHOLE_TOKENS`."""
 WHOLE_TOKENS = 200
-"""A paragraph, a list, a code block and a short section are left whole up to this."""
+"""A paragraph, a list, a code block and a short section are left whole up to this.
+
+Recall, precision and IoU of five passages on chunking_eval (benchmarks/chunking.py) by target: 100 0.701, 0.095, 0.092;
+150 0.772, 0.074, 0.073; 200 0.757, 0.058, 0.058. NDCG@10 at 150 and at 200: seed_posts 0.917 and 0.917, xquad_en 0.981
+and 0.982, blog_summary_18f 0.951 and 0.955 (by vectors alone 0.886 and 0.873)."""
 SPLITTER = f"structure-2 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
 """Names the rules here; change it with them, and stored passages are split anew."""
 
