@@ -25,7 +25,7 @@ from rag.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 
 SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
 NO_POST = "no post was found in this file. Check that it holds one and add it again."
-_AHEAD = 48  # posts that are read while others are embedded; about two groups of passages
+_AHEAD = 144  # steps that are read while others are embedded: about 50 posts, two groups of passages
 _STEPS = 4  # batches of written steps that may wait
 
 Part = TypeVar("Part")
