@@ -375,7 +375,9 @@ def test_a_document_is_known_by_its_content(name: str, data: bytes, kind: str) -
 
 
 def test_a_broken_sitemap_keeps_its_other_pages_and_a_bomb_is_refused() -> None:
-    broken = b"<urlset><url><loc>https://a.example/?a=1&b=2</loc></url><url><loc>https://a.example/c</loc></url></urlset>"
+    broken = (
+        b"<urlset><url><loc>https://a.example/?a=1&b=2</loc></url><url><loc>https://a.example/c</loc></url></urlset>"
+    )
     found = outline(Document("s", "sitemap.xml", broken))
     assert [entry.address for entry in found.entries] == ["https://a.example/?a=1&b=2", "https://a.example/c"]
     bomb = b'<!DOCTYPE u [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><urlset><url><loc>&b;</loc></url></urlset>'
