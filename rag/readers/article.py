@@ -238,6 +238,9 @@ def _wrap(tree: Element) -> None:
             _wrap_children(element, blocks)
 
 
+_UNWRITABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # lxml reads them and sets none
+
+
 def _wrap_children(element: Element, blocks: set[Element]) -> None:
     children = list(element)
     text, element.text = element.text, None
@@ -258,6 +261,7 @@ def _wrap_children(element: Element, blocks: set[Element]) -> None:
                 run, last = (_paragraph(element) if run is None else run), child
                 run.append(child)
                 broken = child.tag == "br"
+        text = _UNWRITABLE.sub("", text) if text else text
         if text and text.strip():
             broken = False
             if run is None:
