@@ -20,7 +20,6 @@ import pytest
 from models.embedder import DEFAULT_SHA256, SentenceTransformerEmbedder
 from models.hub import sha256
 from models.writer import LlamaWriter
-from rag.engine import Engine
 from rag.errors import ModelError
 from rag.records import Prompt, Segment
 from tests.house import House
@@ -295,8 +294,9 @@ class TestEndToEnd:
         assert all(check.ok for check in checks), checks
 
     def test_a_writer_that_cannot_be_loaded_leaves_the_hits(self, kitchen: House, tmp_path: Path) -> None:
-        engine = Engine(kitchen.library, kitchen.index, kitchen.embedder, LlamaWriter(str(tmp_path / "gone.gguf")))
-        [*_, answer] = engine.ask("What does a sharp smell of vinegar mean?")
+        kitchen.writer = LlamaWriter(str(tmp_path / "gone.gguf"))  # type: ignore[assignment]
+        kitchen.restart()
+        [*_, answer] = kitchen.engine.ask("What does a sharp smell of vinegar mean?")
         assert answer.done
         assert "gone.gguf cannot be read" in answer.note
         assert answer.hits[0].title == "Keeping a sourdough starter"

@@ -52,9 +52,10 @@ def readers(request: pytest.FixtureRequest, shared_room: ReadingRoom) -> Readers
 
 @pytest.fixture
 def hasty_room() -> Iterator[ReadingRoom]:
-    """A room that waits half a second for each post."""
-    made = ReadingRoom(Limits(post_bytes=100_000), seconds=0.5, memory_bytes=600_000_000, worker="tests.odd_worker")
-    assert texts(made, "Rye rises.") == ["Rye rises."]  # it is started: half a second is for reading alone
+    """A room that waits a second and a half for each post."""
+    made = ReadingRoom(Limits(post_bytes=100_000), memory_bytes=600_000_000, worker="tests.odd_worker")
+    assert texts(made, "Rye rises.") == ["Rye rises."]  # it is started: what follows is for reading alone
+    made.seconds = 1.5
     yield made
     made.close()
 
@@ -111,7 +112,7 @@ def test_many_posts_and_large_documents_pass(readers: Readers) -> None:
 
 
 def test_a_reader_is_kept_for_the_next_document(shared_room: ReadingRoom) -> None:
-    assert texts(shared_room, "pid") == texts(shared_room, "pid")
+    assert len({pid for _ in range(4) for pid in texts(shared_room, "pid")}) <= 2  # two that are idle are kept
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_a_name_of_several_lines_makes_one_sentence(shared_room: ReadingRoom) ->
 def test_a_post_that_takes_too_long_is_stopped_and_those_before_it_are_kept(hasty_room: ReadingRoom) -> None:
     first, second, reason = texts(hasty_room, "Rye.\nsleep 0.3\nOats.\nsleep 60\nWheat.")
     assert (first, second) == ("Rye.", "Oats.")
-    assert reason.startswith("post.md: reading this file was stopped after 0.5 seconds.")
+    assert reason.startswith("post.md: reading this file was stopped after 1.5 seconds.")
 
 
 def test_a_flood_of_words_is_stopped(hasty_room: ReadingRoom) -> None:
