@@ -115,6 +115,15 @@ def test_a_reader_is_kept_for_the_next_document(shared_room: ReadingRoom) -> Non
     assert len({pid for _ in range(4) for pid in texts(shared_room, "pid")}) <= 2  # two that are idle are kept
 
 
+@posix
+@pytest.mark.slow
+def test_a_large_app_does_not_make_its_readers_look_large() -> None:
+    ballast = bytearray(600_000_000)  # as the models are: a new process begins with its parent's figure
+    room = ReadingRoom(worker="tests.odd_worker")
+    assert len({pid for _ in range(3) for pid in texts(room, "pid")}) == 1, len(ballast)
+    room.close()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

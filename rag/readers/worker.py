@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from rag.errors import BadFile
@@ -156,11 +157,10 @@ def _grant(seconds: float) -> None:
 
 def _peak() -> int:
     """Return the most memory that this process has held, in bytes; 0 where that is unknown."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    with suppress(OSError, ValueError, StopIteration):  # not getrusage: its figure begins with that of the parent
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    return 0
 
 
 if __name__ == "__main__":
