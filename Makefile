@@ -19,7 +19,7 @@ test: lint types
 	$(BIN)/pytest
 
 check: lint types
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n auto
 
 picture: set-up
 	$(BIN)/pytest tests/browser -k first_answer

@@ -17,6 +17,8 @@ from rag.readers.room import ReadingRoom
 from rag.records import Document, Post, Refused
 from tests.hostile import CANARY, Trap, make, traps
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = ("names", "special")
 """The families that are read in the blink of an eye; of the others, the fast tests read these."""
 FAST = {

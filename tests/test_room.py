@@ -21,6 +21,8 @@ from rag.records import Document, Outline, Post, Refused
 from tests import odd_worker
 from tests.house import ROOT
 
+pytestmark = pytest.mark.slow
+
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no limits to set, and no process groups.")
 
 

@@ -17,6 +17,8 @@ from tests.house import House, outcomes
 from tests.loopback import LoopbackSite, Reply
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 STORIES = {
     "/bread/sourdough": (
         "Keeping a sourdough starter",

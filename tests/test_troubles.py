@@ -20,6 +20,8 @@ from tests.loopback import LoopbackSite, Reply, redirect, sitemap, sitemap_index
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 from tests.test_sources import STORIES, told
 
+pytestmark = pytest.mark.slow
+
 TITLES = ["Flatbread in twenty minutes", "Keeping a sourdough starter"]
 OUT_OF_ORDER = Reply("out of order", status=500)
 
