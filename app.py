@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from models.embedder import SentenceTransformerEmbedder
-from models.machine import usable_cores
+from models.machine import usable_cores, vector_features
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
@@ -61,7 +61,7 @@ def machine_checks(settings: Settings) -> list[Check]:
         Check(
             "versions", True, f"Python {platform.python_version()}, " + ", ".join(f"{p} {version(p)}" for p in packages)
         ),
-        Check("processor", True, f"{platform.machine()}, {usable_cores()} cores, {_processor_features()}"),
+        Check("processor", True, f"{platform.machine()}, {usable_cores()} cores, {vector_features()}"),
         Check(
             "disk",
             free > 500e6,
@@ -243,16 +243,6 @@ def _asked(
         chosen = yield from commands.choose(arguments["paths"], lambda url: run("look", {"address": url}), ask)
         arguments = {**arguments, "paths": chosen}
     yield from run(command, arguments)
-
-
-def _processor_features() -> str:
-    """Name what makes models fast here, as the kernel lists it."""
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "asimd", "i8mm", "bf16")
-    try:
-        words = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return platform.processor() or "features unknown"
-    return " ".join(name for name in wanted if name in words) or "no vector features"
 
 
 def _dump(result: Any) -> str:

@@ -10,12 +10,10 @@ from contextlib import closing
 from typing import Any, TypeVar
 
 from rag.errors import FootnoteError
+from rag.jobs import SURPRISE
 
 Step = TypeVar("Step")
 _POLL_S = 0.1
-SURPRISE = (
-    "Something went wrong that Footnote did not expect; the terminal it runs in says what. Try again, or run doctor."
-)
 
 
 def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
