@@ -100,7 +100,7 @@ def _footnote(texts: dict[str, str], embedder: SentenceTransformerEmbedder, size
     start = time.perf_counter()
     split = partial(passages.split, count_tokens=embedder.count_tokens, max_tokens=embedder.max_tokens, target=size)
     # without a title: it would help to tell the documents apart, and LangChain's pieces have none
-    found = {name: split(Post(source=name, title="", text=text)) for name, text in texts.items()}
+    found = {name: list(split(Post(source=name, title="", text=text))) for name, text in texts.items()}
     seconds = time.perf_counter() - start
     return [Piece(name, (p.start, p.end), p.embedded_text) for name, many in found.items() for p in many], seconds
 

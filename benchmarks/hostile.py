@@ -144,7 +144,7 @@ def _split(post: Post) -> list[str]:
     signal.signal(signal.SIGALRM, stop)
     signal.alarm(60)
     try:
-        passages = split(post, lambda texts: [len(text.split()) for text in texts], MAX_TOKENS)
+        passages = list(split(post, lambda texts: [len(text.split()) for text in texts], MAX_TOKENS))
     except TimeoutError:
         return [f"slow: splitting {len(post.text):,} characters was stopped after 60 s"]
     except Exception as error:

@@ -79,6 +79,11 @@ def host_of(address: str) -> str:
     return urlsplit(address).hostname or ""
 
 
+def same_host(address: str, other: str) -> bool:
+    """Say whether two absolute addresses are of one host; "www." makes no difference."""
+    return host_of(address).removeprefix("www.") == host_of(other).removeprefix("www.")
+
+
 def closed(ip: str, allow_private: bool) -> str:
     """Say what kind of address this is if nothing may be fetched from it ("a private"), else "".
 

@@ -8,11 +8,13 @@ import random
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 
 from rag import passages as splitting
 from rag.errors import BadFile, StoreError
+from rag.fetch import Stopped
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors
 from rag.records import Check, Manifest, Passage, Post
@@ -72,9 +74,13 @@ class Indexing:
         well = "sampled vectors find themselves; ids agree with the library"
         return Check("index self-test", not trouble, f"{trouble}. Run reindex." if trouble else well)
 
-    def split(self, post: Post) -> list[Passage]:
-        """Split a post into passages for this embedder. Raise BadFile if it has none."""
-        passages = splitting.split(post, self.embedder.count_tokens, self.embedder.max_tokens)
+    def split(self, post: Post, stop: Event | None = None) -> list[Passage]:
+        """Split a post into passages for this embedder. Raise BadFile if it has none, Stopped soon after `stop`."""
+        passages = []
+        for passage in splitting.split(post, self.embedder.count_tokens, self.embedder.max_tokens):
+            if stop and stop.is_set():
+                raise Stopped
+            passages.append(passage)
         if not passages:
             raise BadFile(f"{post.title}: no text was found in this post. Check that it holds one and add it again.")
         return passages

@@ -167,7 +167,7 @@ class Intake:
             refused = refused or isinstance(outcome, Refused)
             broken = broken or (isinstance(outcome, Refused) and outcome.source == task.place)
             if id_of(outcome.source) not in away:
-                yield from self._prepared(outcome, task.place, dedupe)
+                yield from self._prepared(outcome, task, stop, dedupe)
         if not seen:
             yield FileProgress(task.place, "failed", error=f"{task.place}: {NO_POST}")
         elif opened.whole and not refused:
@@ -181,19 +181,21 @@ class Intake:
             if way.source not in seen:
                 yield FileProgress(way.source, "vanished", way.post_id, way.title)
 
-    def _prepared(self, outcome: Post | Refused, place: str, dedupe: bool) -> Iterator[FileProgress | _Ready]:
+    def _prepared(
+        self, outcome: Post | Refused, task: Task, stop: Event, dedupe: bool
+    ) -> Iterator[FileProgress | _Ready]:
         """Yield a post ready for its vectors, or what has become of it already."""
         if isinstance(outcome, Refused):
             yield FileProgress(outcome.source, "failed", error=outcome.reason)
             return
         try:
             known_by = sketch(outcome.text) if dedupe else []
-            known = self._known(outcome, place, known_by) if dedupe else None
+            known = self._known(outcome, task.place, known_by) if dedupe else None
             if known:
                 yield known
                 return
             self._indexing.prepare()  # only now: what is unchanged needs no model
-            ready = _Ready(outcome, place, self._indexing.split(outcome), known_by)
+            ready = _Ready(outcome, task.place, self._indexing.split(outcome, stop), known_by)
             yield FileProgress(outcome.source, "indexing", title=outcome.title)
             yield ready
         except ModelError:

@@ -48,20 +48,21 @@ class _Unit:
 
 def split(
     post: Post, count_tokens: CountTokens, max_tokens: int, target: int = TARGET_TOKENS, whole: int = WHOLE_TOKENS
-) -> list[Passage]:
-    """Split a post into passages of at most `max_tokens`, heading path included, in the order of the text."""
+) -> Iterator[Passage]:
+    """Yield the passages of a post, each of at most `max_tokens` with its heading path, in the order of the text.
+
+    A book is split chapter by chapter, so that whoever reads them can stop between two.
+    """
     count_tokens = _at_least_one_in_ten(count_tokens)
     whole = min(whole, max_tokens - max_tokens // _HEADING_SHARE)
     target = min(target, whole)
-    passages: list[Passage] = []
     path: list[tuple[int, str]] = []
     for stretch in _stretches(post.text):
         units = list(_units(post.text, stretch, path, count_tokens, target, whole))
         groups = list(_pack(units, target, whole))
         headings = _headings(post.title, groups, count_tokens, max_tokens // _HEADING_SHARE)
         spans = [(group[0].start, group[-1].end) for group in groups]
-        passages += _fit(post, _cut(post, spans, headings), count_tokens, max_tokens)
-    return passages
+        yield from _fit(post, _cut(post, spans, headings), count_tokens, max_tokens)
 
 
 def _stretches(text: str) -> Iterator[Span]:

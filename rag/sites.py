@@ -12,7 +12,7 @@ from threading import Event
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
-from rag.addresses import canonical, host_of
+from rag.addresses import canonical, host_of, same_host
 from rag.errors import BadAddress, BadFile, Gone
 from rag.fetch import ACCEPT, Fetcher, Page, document
 from rag.ports import Readers
@@ -233,13 +233,13 @@ class _Look:
                     break
         if any(page.status == 304 for page, _ in found):
             return self._unchanged()
-        return self.sitemaps(found, host=host_of(location))
+        return self.sitemaps(found, of=location)
 
-    def sitemaps(self, found: list[tuple[Page, Outline]], host: str = "") -> Listing:
+    def sitemaps(self, found: list[tuple[Page, Outline]], of: str = "") -> Listing:
         """List what sitemaps name, and the sitemaps that they name: pages of one host that may be posts."""
         if not found:
             return Listing(troubles=tuple(self.troubles))
-        host = host or host_of(found[0][0].address)
+        of = of or found[0][0].address
         entries: dict[str, Entry] = {}
         looks: list[tuple[Page, Outline] | str] = [*found]
         seen = {canonical(page.address) for page, _ in found}
@@ -248,14 +248,14 @@ class _Look:
                 break
             got = self._maybe(look) if isinstance(look, str) else look
             for entry in got[1].entries if got else ():
-                if _same_host(entry.address, host) and _may_be_post(entry.address):
+                if same_host(entry.address, of) and _may_be_post(entry.address):
                     entries.setdefault(entry.address, entry)
             for address in got[1].sitemaps if got else ():
                 if address not in seen and not _NO_POST_MAP.search(urlsplit(address).path):
                     seen.add(address)
                     looks.append(address)
             if len(looks) > MAX_SITEMAPS or len(entries) > MAX_PAGES:
-                full = f"{host}: this site is larger than Footnote reads at once. Add its parts by path."
+                full = f"{host_of(of)}: this site is larger than Footnote reads at once. Add its parts by path."
                 self.troubles = [*(trouble for trouble in self.troubles if trouble != full), full]
                 del looks[MAX_SITEMAPS:]
         alone = found[0][0] if len(found) == 1 and not found[0][1].sitemaps else None
@@ -290,7 +290,7 @@ def _finding(kind: Kind, location: str, title: str, entries: Sequence[Entry]) ->
 def _linked(here: str, found: Outline) -> tuple[Entry, ...]:
     """Return the pages of the same site, and below the same path, that a page links to."""
     links = (Entry(link) for link in found.links if link != here)
-    return _below(here, [entry for entry in links if _same_host(entry.address, host_of(here))][:MAX_PAGES])
+    return _below(here, [entry for entry in links if same_host(entry.address, here)][:MAX_PAGES])
 
 
 def _below(here: str, entries: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -317,7 +317,3 @@ def _may_be_post(address: str) -> bool:
     if _FRONT.fullmatch(parts.path):
         return bool(_NUMBERED.match(parts.query))
     return not _NO_POST.search(parts.path)
-
-
-def _same_host(address: str, host: str) -> bool:
-    return host_of(address).removeprefix("www.") == host.removeprefix("www.")

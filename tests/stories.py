@@ -45,7 +45,7 @@ def count_words(texts: list[str]) -> list[int]:
 
 def passages_of(post: Post, max_tokens: int = 256) -> list[Passage]:
     """Split a post with the words as its tokens."""
-    return split(post, count_words, max_tokens)
+    return list(split(post, count_words, max_tokens))
 
 
 def hits_of(post: Post, max_tokens: int = 256) -> list[Hit]:

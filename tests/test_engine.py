@@ -544,7 +544,7 @@ def refuse(ids: Any, vectors: Any) -> None:
 def passages_of_house(house: House, a_post: Post) -> list[Any]:
     from rag.passages import split
 
-    return split(a_post, house.embedder.count_tokens, house.embedder.max_tokens)
+    return list(split(a_post, house.embedder.count_tokens, house.embedder.max_tokens))
 
 
 class TestChecks:

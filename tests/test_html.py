@@ -67,7 +67,7 @@ comments|Next:|Previous|formidable|Sponsored|Colophon|2002|Weblog|Never miss""".
 class TestWhatIsRead:
     def test_of_a_weblog_page_only_the_post_is_in_any_passage(self) -> None:
         post = read(WEBLOG)
-        passages = split(post, count_words, 256)
+        passages = list(split(post, count_words, 256))
         for passage in passages:
             for line in FURNITURE:
                 assert line.casefold() not in passage.embedded_text.casefold()

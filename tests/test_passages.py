@@ -11,11 +11,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rag.passages import TARGET_TOKENS, WHOLE_TOKENS, split
+from rag import passages as splitting
+from rag.passages import TARGET_TOKENS, WHOLE_TOKENS
 from rag.readers import find_files
 from rag.records import Passage, Post
 from tests.reading import read_file
 from tests.stories import SOURDOUGH, count_words, passages_of, post
+
+
+def split(post: Post, count_tokens: Callable[[Sequence[str]], list[int]], max_tokens: int) -> list[Passage]:
+    return list(splitting.split(post, count_tokens, max_tokens))
 
 
 def count_characters(texts: Sequence[str]) -> list[int]:
@@ -228,6 +233,20 @@ def test_a_title_as_long_as_a_post_leaves_room_for_the_text() -> None:
     for passage in passages_of(post("Feed it at eight. " * 50, title="Bread " * 500), max_tokens=64):
         assert 1 <= len(passage.heading.split()) <= 16
         assert count_words([passage.embedded_text])[0] <= 64
+
+
+def test_a_book_is_split_as_far_as_it_is_asked_for() -> None:
+    counted = 0
+
+    def count(texts: Sequence[str]) -> list[int]:
+        nonlocal counted
+        counted += sum(map(len, texts))
+        return count_words(texts)
+
+    chapter = ("The loaf rose slowly. " * 40 + "\n\n") * 1000
+    passages = splitting.split(post(chapter * 4, title="Book"), count, 256)
+    assert next(passages).start == 0
+    assert counted < 2 * len(chapter)
 
 
 def test_the_same_post_is_split_alike_each_time() -> None:

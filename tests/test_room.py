@@ -211,6 +211,12 @@ def test_a_post_that_takes_too_long_is_stopped_and_those_before_it_are_kept(hast
     assert reason.startswith("post.md: reading this file was stopped after 1.5 seconds.")
 
 
+def test_parts_that_are_no_posts_share_the_time_of_one(hasty_room: ReadingRoom) -> None:
+    *refused, reason = texts(hasty_room, "Rye.\n" + "sleep 0.25\nrefuse it is empty\n" * 20)
+    assert 3 < len(refused) < 10
+    assert reason.startswith("post.md: reading this file was stopped after 1.5 seconds.")
+
+
 def test_a_flood_of_words_is_stopped(hasty_room: ReadingRoom) -> None:
     (reason,) = texts(hasty_room, "flood")
     assert reason.startswith("post.md: its reader gave an answer that makes no sense.")

@@ -289,6 +289,19 @@ def test_a_feed_gives_whole_posts_where_it_has_them() -> None:
     assert note.post.url == "https://bread.example/feed"
 
 
+def test_what_a_feed_says_of_anothers_page_is_not_taken_for_its_words() -> None:
+    data = RSS.replace("https://bread.example/rye?", "https://bank.example/rye?")
+    for address, page_is_read in (
+        ("https://bread.example/feed", False),
+        ("https://www.bread.example/feed", False),
+        ("https://feeds.example/bread", True),
+    ):
+        found = outline(Document("s", "feed.xml", data.encode(), address=address))
+        rye, barley = found.entries[0], found.entries[3]
+        assert rye == Entry("https://bank.example/rye", "Rye bread", "2024-05-02T04:30:00Z")
+        assert (barley.post is None) == page_is_read
+
+
 def test_atom_and_json_feeds_are_feeds_too() -> None:
     atom = """<feed xmlns="http://www.w3.org/2005/Atom" xml:base="https://bread.example/"><title>Bread</title>
     <link rel="next" href="?page=2"/><entry><title type="html">Rye &amp;amp; salt</title><link href="rye"/><id>1</id>

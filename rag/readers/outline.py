@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rag.addresses import canonical
+from rag.addresses import canonical, same_host
 from rag.errors import BadAddress, BadFile
 from rag.readers import feeds
 from rag.readers.decode import decode
@@ -139,6 +139,8 @@ def _entry(document: Document, item: feeds.Item, text: str) -> Entry | None:
         url = document.address
     if not address:
         return None
+    if text and url and document.address and not same_host(url, document.address):
+        text = ""  # what a feed says of another's page is no proof of its words: the page itself is read
     post = feeds.post_of(replace(item, address=web_address(url)), address, text) if text else None
     return Entry(address, item.title, item.changed, post)
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -44,8 +45,8 @@ _SAFE = "Save its text as .txt or .md and add that, or leave it out."
 class ReadingRoom:
     """Reads documents in worker processes; implements the port Readers. Safe to use from several threads.
 
-    `seconds`: how long each post, or each part that is refused, may take. `memory_bytes`: how much one worker may take,
-    enforced where the system can. `worker`: the module that is run.
+    `seconds`: how long each post may take, with the parts before it that are refused. `memory_bytes`: how much one
+    worker may take, enforced where the system can. `worker`: the module that is run.
     """
 
     def __init__(
@@ -101,8 +102,14 @@ class ReadingRoom:
         sound = False
         try:
             number = worker.send(task, document, self.limits)
-            parts = 0
-            while (message := worker.receive(self.seconds)).get("kind") != "end":
+            parts, left = 0, self.seconds
+            while True:
+                began = time.monotonic()
+                message = worker.receive(left, self.seconds)
+                if message.get("kind") == "end":
+                    break
+                # only a post earns the time for the next: a hundred thousand parts that are none must come to an end
+                left = self.seconds if message.get("kind") == "post" else left - (time.monotonic() - began)
                 parts += 1
                 if parts > _MOST_PARTS:
                     raise _Trouble(f"this file has more than {_MOST_PARTS:,} parts. Split it and add what you need.")
@@ -164,7 +171,6 @@ class _Worker:
             start_new_session=True,  # so that what it starts can be ended with it, and Ctrl-C is not its business
         )
         self._line_bytes = line_bytes
-        self._memory_bytes = memory_bytes
         self._lines: queue.Queue[bytes] = queue.Queue(maxsize=2)
         self._ended = threading.Event()
         _start(self._carry)
@@ -181,10 +187,13 @@ class _Worker:
         _start(self._write, json.dumps(head | {"number": number}).encode() + b"\n", document.data)
         return number
 
-    def receive(self, seconds: float) -> Mapping[str, Any]:
-        """Return the next message. Raise _Trouble after `seconds`, or if the worker ended or is not making sense."""
+    def receive(self, left: float, seconds: float) -> Mapping[str, Any]:
+        """Return the next message.
+
+        Raise _Trouble when the seconds that are `left` of so many are over, or if the worker ended or makes no sense.
+        """
         try:
-            line = self._lines.get(timeout=seconds)
+            line = self._lines.get(timeout=max(left, 0.0))
         except queue.Empty:
             raise _Trouble(f"reading this file was stopped after {seconds:g} seconds. {_SAFE}") from None
         if self._ended.is_set():
