@@ -228,7 +228,7 @@ def _ask(engine: Engine, question: str) -> Iterator[Event]:
 def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
     if search != "lexical":
         yield from _preparing(engine)
-    hits = engine.search(question, search, limit)
+    hits = engine.search(question, search, limit).hits
     lines = [f"{hit.score:.3f}  {hit.title}\n       {_short(hit.passage.text)}" for hit in hits]
     yield {"text": "\n".join([*lines, f"{len(hits)} passages\n"]), "result": {"hits": [hit_json(hit) for hit in hits]}}
 

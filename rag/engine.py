@@ -25,7 +25,7 @@ from rag.records import (
     Check,
     Document,
     FileProgress,
-    Hit,
+    Found,
     Item,
     Post,
     Refused,
@@ -33,7 +33,7 @@ from rag.records import (
     Source,
     StoredPost,
 )
-from rag.search import clean_question, covers, search
+from rag.search import clean_question, search
 from rag.sites import Finding
 from rag.sources import Chosen, Sources
 
@@ -205,8 +205,8 @@ class Engine:
         """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
         return self._indexing.reindex(report)
 
-    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> list[Hit]:
-        """Return the passages that fit a question best. Raise BadQuestion."""
+    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> Found:
+        """Return the passages that fit a question best, and whether the posts cover it. Raise BadQuestion."""
         return search(clean_question(question), self._library, self._index, self._embedder, mode, limit)
 
     def ask(self, question: str, stop: Event | None = None) -> Iterator[Answer]:
@@ -215,9 +215,9 @@ class Engine:
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
         yield answer
-        hits = tuple(self.search(question))
-        answer = replace(answer, hits=hits, timings=clock.searched())
-        if not covers(answer.question, hits):
+        found = self.search(question)
+        answer = replace(answer, hits=found.hits, timings=clock.searched())
+        if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
         yield from write(answer, self._writer, self._embedder, stop, clock)

@@ -63,7 +63,7 @@ def evaluate(engine: Engine, folder: Path, mode: SearchMode = "hybrid", limit: i
     times = []
     for id_, question in questions.items():
         started = time.perf_counter()
-        hits = engine.search(question, mode, POOLED)
+        hits = engine.search(question, mode, POOLED).hits
         times.append((time.perf_counter() - started) * 1000)
         run[id_] = {}
         for hit in hits:  # best first: a document counts as its best passage

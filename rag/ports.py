@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.records import (
+    NO_FILTERS,
     Check,
     Document,
+    Filters,
     Item,
     Label,
     Manifest,
@@ -235,8 +237,12 @@ class Library(Protocol):
         """Drop the vectors of every embedder but this one, and those of no passage."""
         ...
 
-    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+    def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
         """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
+        ...
+
+    def within(self, filters: Filters) -> list[int]:
+        """Return the ids of the passages that the filters let through, ascending."""
         ...
 
     def count(self) -> tuple[int, int]:
@@ -331,8 +337,11 @@ class VectorIndex(Protocol):
         """Delete vectors; ids that are not there do no harm."""
         ...
 
-    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
-        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open."""
+    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
+
+        `among`: only of these passages.
+        """
         ...
 
     def checks(self) -> list[Check]:

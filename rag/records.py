@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SearchMode = Literal["hybrid", "dense", "lexical"]
+Coverage = Literal["covered", "maybe", "not covered"]
 
 
 def id_of(source: str) -> str:
@@ -150,11 +151,32 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Filters:
+    """What narrows a search; an empty field narrows nothing.
+
+    `tags`: a post must have them all, in any case. `after`, `before`: its day must not lie before the one or after the
+    other (ISO days; a post without a date has none). `posts`: each must be its id or be part of its title, in any case.
+    `phrases`: a passage must have each of them word for word. `without`: words that a passage must not have.
+    """
+
+    tags: tuple[str, ...] = ()
+    after: str | None = None
+    before: str | None = None
+    posts: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True)
 class Hit:
     """A passage that search found.
 
     `score` orders the hits of one question (0..1). `cosine` is the embedder's own similarity (-1..1), comparable
-    between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question. `pages` are the
+    between questions, None where it is unknown. `lexical` is BM25 scaled to 0..1 for the question. `lexical_rank` and
+    `dense_rank` say where in each leg it stood (1 is the best), None where it was not among its best. `pages` are the
     post's own: see Post.
     """
 
@@ -166,10 +188,29 @@ class Hit:
     cosine: float | None
     lexical: float
     pages: tuple[int, ...] = ()
+    lexical_rank: int | None = None
+    dense_rank: int | None = None
 
     def page_of(self, offset: int) -> int | None:
         """Return the page that holds a place in the post, 1 is the first; None if the post has no pages."""
         return bisect_right(self.pages, offset) or None if self.pages else None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What search brought: hits, best first, and how likely it is that the posts answer the question.
+
+    `question` is what was searched for: it stands alone where the one that was typed did not. `words` are those of it
+    that full-text search looked for. `filters` are those that were typed. `probability` is calibrated (0..1), None
+    where only full-text search ran; `coverage` follows from it.
+    """
+
+    question: str
+    hits: tuple[Hit, ...] = ()
+    coverage: Coverage = "not covered"
+    probability: float | None = None
+    words: tuple[str, ...] = ()
+    filters: Filters = NO_FILTERS
 
 
 @dataclass(frozen=True)

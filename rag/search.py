@@ -14,7 +14,7 @@ from snowballstemmer.english_stemmer import EnglishStemmer
 
 from rag.errors import BadQuestion
 from rag.ports import Embedder, Library, VectorIndex, Vectors
-from rag.records import Hit, Label, Passage, SearchMode
+from rag.records import Found, Hit, Label, Passage, SearchMode
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
@@ -72,12 +72,13 @@ def _stem(word: str) -> str:
 
 def search(
     question: str, library: Library, index: VectorIndex, embedder: Embedder, mode: SearchMode, limit: int
-) -> list[Hit]:
-    """Return the best passages for a question, at most `limit`, best first.
+) -> Found:
+    """Return the best passages for a question, at most `limit`, best first, and whether the posts cover it.
 
     "lexical" needs no model. "hybrid" and "dense" take what the index has; with none open, hybrid is lexical.
     """
-    lexical = dict(library.lexical(words_of(question), CANDIDATES)) if mode != "dense" else {}
+    words = words_of(question)
+    lexical = dict(library.lexical(words, CANDIDATES)) if mode != "dense" else {}
     cosines: dict[int, float] = {}
     if mode != "lexical":
         vector = embedder.encode_queries([question])[0]
@@ -87,7 +88,8 @@ def search(
     }
     if mode == "hybrid":
         cosines |= _missing_cosines(passages, cosines, vector, library, embedder)
-    return _fuse(passages, lexical, cosines, library, limit)
+    hits = _fuse(passages, lexical, cosines, library, limit)
+    return Found(question, tuple(hits), "covered" if covers(question, hits) else "not covered", words=tuple(words))
 
 
 def covers(question: str, hits: Sequence[Hit]) -> bool:

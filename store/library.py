@@ -19,7 +19,7 @@ import numpy as np
 
 from rag.errors import NotFound, StoreError
 from rag.ports import Vectors
-from rag.records import Check, Label, Passage, Post, StoredPost, Way, id_of
+from rag.records import NO_FILTERS, Check, Filters, Label, Passage, Post, StoredPost, Way, id_of
 
 _FIRST_SCHEMA = """
 CREATE TABLE posts (
@@ -309,7 +309,7 @@ class SqliteLibrary:
             db.execute("DELETE FROM vectors WHERE fingerprint != ?", (fingerprint,))
             db.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM passages)")
 
-    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+    def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
         """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
         quoted = ['"' + word.replace('"', "") + '"' for word in words if word.replace('"', "").strip()]
         if not quoted:
@@ -319,6 +319,11 @@ class SqliteLibrary:
         )
         with self.reading() as db:
             return [(row[0], row[1]) for row in db.execute(query, (" OR ".join(quoted), limit))]
+
+    def within(self, filters: Filters) -> list[int]:
+        """Return the ids of the passages that the filters let through, ascending."""
+        with self.reading() as db:
+            return [row[0] for row in db.execute("SELECT id FROM passages ORDER BY id")]
 
     def count(self) -> tuple[int, int]:
         """Return how many posts and passages there are."""

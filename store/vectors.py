@@ -99,8 +99,11 @@ class ChromaIndex:
                 for start in range(0, len(ids), _BATCH):
                     self._collection.delete(ids=[str(id_) for id_ in ids[start : start + _BATCH]])
 
-    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
-        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open."""
+    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
+
+        `among`: only of these passages.
+        """
         with self._lock:
             if self._collection is None:
                 return []

@@ -19,8 +19,10 @@ from rag.readers import read
 from rag.readers.limits import Limits
 from rag.readers.outline import outline
 from rag.records import (
+    NO_FILTERS,
     Check,
     Document,
+    Filters,
     Item,
     Label,
     Manifest,
@@ -284,7 +286,7 @@ class FakeLibrary:
         used = {passage.hash for passage in self._passages.values()}
         self._vectors = {key: v for key, v in self._vectors.items() if key[0] in used and key[1] == fingerprint}
 
-    def lexical(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
+    def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
         texts = {id_: re.findall(r"\w+", p.embedded_text.lower()) for id_, p in self._passages.items()}
         scores: dict[int, float] = {}
         for word in {word.lower() for word in words}:
@@ -292,6 +294,9 @@ class FakeLibrary:
             for id_, share in found.items():
                 scores[id_] = scores.get(id_, 0.0) + (1 + share) / len(found)
         return sorted(scores.items(), key=lambda pair: -pair[1])[:limit]
+
+    def within(self, filters: Filters) -> list[int]:
+        return sorted(self._passages)
 
     def count(self) -> tuple[int, int]:
         return len(self._posts), len(self._passages)
@@ -446,7 +451,7 @@ class FakeIndex:
                 for id_ in ids:
                     self._stored.pop(id_, None)
 
-    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
         with self._lock:
             cosines = [(id_, float(stored @ vector)) for id_, stored in self._stored.items() if self._opened]
         return sorted(cosines, key=lambda pair: -pair[1])[:limit]

@@ -82,8 +82,8 @@ class TestAdding:
         added = house.write_and_add("bread.md", SOURDOUGH)
         changed = house.write_and_add("bread.md", FLATBREAD)
         assert (changed.state, changed.post_id) == ("updated", added.post_id)
-        assert house.engine.search("vinegar", "lexical") == []
-        assert house.engine.search("yoghurt")[0].title == "Flatbread in twenty minutes"
+        assert house.engine.search("vinegar", "lexical").hits == ()
+        assert house.engine.search("yoghurt").hits[0].title == "Flatbread in twenty minutes"
         assert house.engine.count()[0] == 1
         assert house.index.ids() == house.library.passage_ids()
 
@@ -91,7 +91,7 @@ class TestAdding:
         light_house.write_and_add("bread.md", "---\ntitle: Old\n---\nFeed it at eight.")
         changed = light_house.write_and_add("bread.md", "---\ntitle: New\n---\nFeed it at eight.")
         assert changed.state == "updated"
-        assert light_house.engine.search("feed")[0].title == "New"
+        assert light_house.engine.search("feed").hits[0].title == "New"
 
     def test_one_bad_file_fails_alone(self, light_house: House) -> None:
         good = light_house.write("good.md", SOURDOUGH)
@@ -230,7 +230,7 @@ class TestRemoving:
         flat = light_house.write_and_add("flatbread.md", FLATBREAD)
         assert light_house.engine.remove([sour.post_id, sour.post_id]) == [sour.post_id]
         assert [stored.id for stored in light_house.engine.posts()] == [flat.post_id]
-        assert all(hit.passage.post_id == flat.post_id for hit in light_house.engine.search(QUESTION))
+        assert all(hit.passage.post_id == flat.post_id for hit in light_house.engine.search(QUESTION).hits)
         assert light_house.index.ids() == light_house.library.passage_ids()
         assert light_house.library.scrubbed > 0
 
@@ -262,7 +262,7 @@ class TestRemoving:
         house.engine.remove([sour.post_id])
         back = house.write_and_add("sourdough.md", SOURDOUGH)
         assert (back.state, back.post_id) == ("added", sour.post_id)
-        assert house.engine.search(QUESTION)[0].passage.post_id == sour.post_id
+        assert house.engine.search(QUESTION).hits[0].passage.post_id == sour.post_id
 
 
 def holds(folder: Path, word: str) -> bool:
@@ -428,7 +428,7 @@ class TestRestarting:
         house.restart()
         house.embedder.encoded.clear()
         house.engine.prepare()
-        assert house.engine.search(QUESTION)[0].title == "Keeping a sourdough starter"
+        assert house.engine.search(QUESTION).hits[0].title == "Keeping a sourdough starter"
         assert house.embedder.encoded == [QUESTION]
 
     def test_a_kill_between_library_and_index_is_mended(self, house: House) -> None:
@@ -443,7 +443,7 @@ class TestRestarting:
         house.restart()
         house.engine.prepare()
         assert house.index.ids() == house.library.passage_ids()
-        assert house.engine.search("Who oils the bicycle chain every Sunday?", "dense", 1)[0].title == chain.title
+        assert house.engine.search("Who oils the bicycle chain every Sunday?", "dense", 1).hits[0].title == chain.title
         assert all(check.ok for check in house.engine.checks())
 
     def test_an_index_that_went_missing_is_rebuilt_from_the_library(self, house: House) -> None:
@@ -453,7 +453,7 @@ class TestRestarting:
         house.restart()
         house.embedder.encoded.clear()
         house.engine.prepare()
-        assert house.engine.search(QUESTION, "dense")[0].title == "Keeping a sourdough starter"
+        assert house.engine.search(QUESTION, "dense").hits[0].title == "Keeping a sourdough starter"
         assert house.embedder.encoded == [QUESTION]
 
     def test_an_index_that_no_longer_finds_its_vectors_is_rebuilt(self, light_house: House) -> None:
@@ -462,7 +462,7 @@ class TestRestarting:
         light_house.index.upsert([1, 2], noise.repeat(2, axis=0))  # what a damaged segment answers with
         light_house.restart()
         light_house.engine.prepare()
-        [hit, *_] = light_house.engine.search(QUESTION, "dense")
+        [hit, *_] = light_house.engine.search(QUESTION, "dense").hits
         assert (hit.passage.post_id, hit.cosine > 0.5) == (sour.post_id, True)
 
     def test_with_another_embedder_posts_are_split_and_embedded_anew(self, house: House) -> None:
@@ -473,7 +473,7 @@ class TestRestarting:
         house.engine.prepare()
         [stored] = house.engine.posts()
         assert (stored.id, stored.passages > added.passages) == (added.post_id, True)
-        assert house.engine.search(QUESTION, "dense")[0].title == "Keeping a sourdough starter"
+        assert house.engine.search(QUESTION, "dense").hits[0].title == "Keeping a sourdough starter"
         assert house.index.ids() == house.library.passage_ids()
         assert all(house.embedder.count_tokens([p.embedded_text])[0] <= 24 for p in house.library.passages())
         assert house.library.vectors(before, "fa1e000000000001") == {}
@@ -486,14 +486,14 @@ class TestRestarting:
         assert house.engine.reindex(lambda done, total: told.append((done, total))) == len(before)
         assert house.library.passages() == before
         assert told[-1] == (len(before), len(before))
-        assert house.engine.search(QUESTION, "dense")[0].title == "Keeping a sourdough starter"
+        assert house.engine.search(QUESTION, "dense").hits[0].title == "Keeping a sourdough starter"
 
     def test_reindex_is_the_first_thing_that_may_be_done(self, house: House) -> None:
         assert house.engine.reindex() == 0
         house.write_and_add("sourdough.md", SOURDOUGH)
         house.restart()
         assert house.engine.reindex() == len(house.library.passages())
-        assert house.engine.search(QUESTION, "dense")
+        assert house.engine.search(QUESTION, "dense").hits
 
     def test_a_rebuild_that_was_interrupted_goes_on_where_it_stopped(self, light_house: House) -> None:
         days = [Post(f"/{n}.md", f"Day {n}", f"On day {n} the loaf rose by {n * 7} millimetres.") for n in range(600)]
@@ -525,7 +525,8 @@ class TestRestarting:
         assert house.index.ids() == house.library.passage_ids()
         assert house.write_and_add("flatbread.md", FLATBREAD).state in ("added", "unchanged")
         assert (
-            house.engine.search("yoghurt dough as thin as a coin", "dense", 1)[0].title == "Flatbread in twenty minutes"
+            house.engine.search("yoghurt dough as thin as a coin", "dense", 1).hits[0].title
+            == "Flatbread in twenty minutes"
         )
 
     def test_the_index_is_not_opened_twice(self, light_house: House) -> None:

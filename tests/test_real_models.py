@@ -274,7 +274,7 @@ class TestEndToEnd:
         ],
     )
     def test_each_question_finds_its_post(self, kitchen: House, question: str, title: str) -> None:
-        assert kitchen.engine.search(question)[0].title == title
+        assert kitchen.engine.search(question).hits[0].title == title
 
     @pytest.mark.parametrize("question", ["Who painted the Mona Lisa?", "What is the capital of Mongolia?"])
     def test_what_the_posts_do_not_cover_is_refused(self, kitchen: House, question: str) -> None:

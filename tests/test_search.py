@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ class Shelf:
             self.index.upsert([passage.id for passage in stored], vectors)
         return stored
 
-    def search(self, question: str, mode: Any = "hybrid", limit: int = 8) -> list[Hit]:
-        return search(question, self.library, self.index, self.embedder, mode, limit)
+    def search(self, question: str, mode: Any = "hybrid", limit: int = 8) -> Sequence[Hit]:
+        return search(question, self.library, self.index, self.embedder, mode, limit).hits
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_the_lexical_search_needs_no_model(shelf: Shelf) -> None:
 def test_with_no_index_open_words_alone_are_searched(shelf: Shelf) -> None:
     shelf.index.close()
     assert shelf.search("vinegar", "hybrid")[0].title == "Keeping a sourdough starter"
-    assert shelf.search("vinegar", "dense") == []
+    assert shelf.search("vinegar", "dense") == ()
 
 
 @pytest.mark.parametrize(
