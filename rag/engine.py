@@ -20,6 +20,7 @@ from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
 from rag.ports import Catalogue, Embedder, Library, Progress, Readers, VectorIndex, Writer
+from rag.query import parse
 from rag.records import (
     Answer,
     Check,
@@ -207,7 +208,8 @@ class Engine:
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> Found:
         """Return the passages that fit a question best, and whether the posts cover it. Raise BadQuestion."""
-        return search(clean_question(question), self._library, self._index, self._embedder, mode, limit)
+        asked = parse(clean_question(question))
+        return search(asked.text, self._library, self._index, self._embedder, mode, limit, asked.filters)
 
     def ask(self, question: str, stop: Event | None = None) -> Iterator[Answer]:
         """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion."""

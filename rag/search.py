@@ -14,7 +14,7 @@ from snowballstemmer.english_stemmer import EnglishStemmer
 
 from rag.errors import BadQuestion
 from rag.ports import Embedder, Library, VectorIndex, Vectors
-from rag.records import Found, Hit, Label, Passage, SearchMode
+from rag.records import NO_FILTERS, Coverage, Filters, Found, Hit, Label, Passage, SearchMode
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
@@ -71,25 +71,33 @@ def _stem(word: str) -> str:
 
 
 def search(
-    question: str, library: Library, index: VectorIndex, embedder: Embedder, mode: SearchMode, limit: int
+    question: str,
+    library: Library,
+    index: VectorIndex,
+    embedder: Embedder,
+    mode: SearchMode,
+    limit: int,
+    filters: Filters = NO_FILTERS,
 ) -> Found:
     """Return the best passages for a question, at most `limit`, best first, and whether the posts cover it.
 
     "lexical" needs no model. "hybrid" and "dense" take what the index has; with none open, hybrid is lexical.
     """
     words = words_of(question)
-    lexical = dict(library.lexical(words, CANDIDATES)) if mode != "dense" else {}
+    lexical = dict(library.lexical(words, CANDIDATES, filters)) if mode != "dense" else {}
     cosines: dict[int, float] = {}
     if mode != "lexical":
         vector = embedder.encode_queries([question])[0]
-        cosines = dict(index.nearest(vector, CANDIDATES))
+        among = library.within(filters) if filters != NO_FILTERS else None
+        cosines = dict(index.nearest(vector, CANDIDATES, among))
     passages = {
         passage.id: passage for passage in library.passages([*lexical, *(i for i in cosines if i not in lexical)])
     }
     if mode == "hybrid":
         cosines |= _missing_cosines(passages, cosines, vector, library, embedder)
     hits = _fuse(passages, lexical, cosines, library, limit)
-    return Found(question, tuple(hits), "covered" if covers(question, hits) else "not covered", words=tuple(words))
+    coverage: Coverage = "covered" if covers(question, hits) else "not covered"
+    return Found(question, tuple(hits), coverage, words=tuple(words), filters=filters)
 
 
 def covers(question: str, hits: Sequence[Hit]) -> bool:
