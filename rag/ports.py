@@ -30,6 +30,8 @@ from rag.records import (
 )
 
 Vectors = NDArray[np.float32]
+Ids = NDArray[np.int64]
+"""Ids of passages, ascending."""
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
@@ -238,11 +240,22 @@ class Library(Protocol):
         ...
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
-        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
+        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first.
+
+        Only of those that the filters let through.
+        """
         ...
 
-    def within(self, filters: Filters) -> list[int]:
-        """Return the ids of the passages that the filters let through, ascending."""
+    def within(self, filters: Filters) -> Ids:
+        """Return the ids of the passages that the filters let through."""
+        ...
+
+    def mentioning(self, phrases: Sequence[str], filters: Filters = NO_FILTERS) -> list[StoredPost]:
+        """List the posts that the filters let through and that have each of the phrases somewhere, newest date first.
+
+        A phrase is one word or several in a row, endings aside. A filter's own phrases and words count for the post
+        as a whole here.
+        """
         ...
 
     def count(self) -> tuple[int, int]:
@@ -337,7 +350,7 @@ class VectorIndex(Protocol):
         """Delete vectors; ids that are not there do no harm."""
         ...
 
-    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
 
         `among`: only of these passages.

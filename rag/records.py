@@ -10,11 +10,17 @@ from typing import Any, Literal
 
 SearchMode = Literal["hybrid", "dense", "lexical"]
 Coverage = Literal["covered", "maybe", "not covered"]
+_FOLDED = str.maketrans(dict.fromkeys('-_"“”„‟«»＂', " "))
 
 
 def id_of(source: str) -> str:
     """Return the id that is made of a source: 12 hex digits that do not tell it."""
     return hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def folded(text: str) -> str:
+    """Return a tag or a title as it is compared: case, hyphens, underscores and quotation marks do not matter."""
+    return " ".join(text.casefold().translate(_FOLDED).split())
 
 
 @dataclass(frozen=True)
@@ -154,9 +160,10 @@ class Label:
 class Filters:
     """What narrows a search; an empty field narrows nothing.
 
-    `tags`: a post must have them all, in any case. `after`, `before`: its day must not lie before the one or after the
-    other (ISO days; a post without a date has none). `posts`: each must be its id or be part of its title, in any case.
-    `phrases`: a passage must have each of them word for word. `without`: words that a passage must not have.
+    `tags`: a post must have them all, as `folded` compares. `after`, `before`: its day must not lie before the one or
+    after the other (ISO days; a post without a date has none). `posts`: each must be its id or be part of its title, as
+    `folded` compares. `phrases`: a passage, or the headings above it, must have each of them word for word, in any
+    case. `without`: words that neither may have, endings aside.
     """
 
     tags: tuple[str, ...] = ()

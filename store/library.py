@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
 import threading
@@ -18,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from rag.errors import NotFound, StoreError
-from rag.ports import Vectors
+from rag.ports import Ids, Vectors
 from rag.records import NO_FILTERS, Check, Filters, Label, Passage, Post, StoredPost, Way, id_of
+from store.shelf import Shelf
 
 _FIRST_SCHEMA = """
 CREATE TABLE posts (
@@ -116,11 +118,15 @@ class SqliteLibrary:
         self._path = path
         self._lock = threading.RLock()
         self._in_transaction = False
+        self._shelf: Shelf | None = None  # made at the first filter after a change
+        self._narrowed: tuple[Filters, Ids] | None = None  # the last answer of `within`: one search asks twice
+        self._kept = b""  # 1 at each id that `lexical` may return
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
             for pragma in ("journal_mode = WAL", "foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
                 self._db.execute(f"PRAGMA {pragma}")
+            self._db.create_function("kept", 1, lambda id_: self._kept[id_])
             self._migrate()
 
     def put(
@@ -256,12 +262,7 @@ class SqliteLibrary:
     def posts(self) -> list[StoredPost]:
         """List all posts, newest date first, those without a date last."""
         with self.reading() as db:
-            rows = db.execute(
-                "SELECT posts.id, source, title, url, date, tags, count(passages.id) FROM posts "
-                "LEFT JOIN passages ON passages.post_id = posts.id GROUP BY posts.id "
-                "ORDER BY date IS NULL, date DESC, title, posts.id"
-            ).fetchall()
-        return [_stored(row) for row in rows]
+            return _listed(db)
 
     def post(self, post_id: str) -> Post:
         """Return one post whole. Raise NotFound."""
@@ -314,16 +315,46 @@ class SqliteLibrary:
         quoted = ['"' + word.replace('"', "") + '"' for word in words if word.replace('"', "").strip()]
         if not quoted:
             return []
-        query = (
-            "SELECT rowid, -bm25(passage_words) FROM passage_words WHERE passage_words MATCH ? ORDER BY 2 DESC LIMIT ?"
-        )
         with self.reading() as db:
+            narrow = ""
+            if filters != NO_FILTERS:
+                self._kept = self._shelved(db).mask(self.within(filters))
+                narrow = "AND kept(rowid)"
+            query = (
+                f"SELECT rowid, -bm25(passage_words) FROM passage_words WHERE passage_words MATCH ? {narrow} "
+                "ORDER BY 2 DESC LIMIT ?"
+            )
             return [(row[0], row[1]) for row in db.execute(query, (" OR ".join(quoted), limit))]
 
-    def within(self, filters: Filters) -> list[int]:
-        """Return the ids of the passages that the filters let through, ascending."""
+    def within(self, filters: Filters) -> Ids:
+        """Return the ids of the passages that the filters let through."""
         with self.reading() as db:
-            return [row[0] for row in db.execute("SELECT id FROM passages ORDER BY id")]
+            shelf = self._shelved(db)
+            if self._narrowed is None or self._narrowed[0] != filters:
+                ids = shelf.passages(shelf.posts(filters))
+                for word in filters.without:
+                    ids = np.setdiff1d(ids, _having(db, word), assume_unique=True)
+                for phrase in filters.phrases:
+                    ids = self._saying(db, phrase, ids)
+                self._narrowed = filters, ids
+            return self._narrowed[1]
+
+    def mentioning(self, phrases: Sequence[str], filters: Filters = NO_FILTERS) -> list[StoredPost]:
+        """List the posts that the filters let through and that have each of the phrases somewhere, newest date first.
+
+        A phrase is one word or several in a row, endings aside. A filter's own phrases and words count for the post
+        as a whole here.
+        """
+        with self.reading() as db:
+            shelf = self._shelved(db)
+            posts = shelf.posts(filters)
+            for phrase in phrases:
+                posts &= shelf.holders(_having(db, phrase))
+            for word in filters.without:
+                posts &= ~shelf.holders(_having(db, word))
+            for phrase in filters.phrases:
+                posts &= shelf.holders(self._saying(db, phrase, shelf.passages(posts)))
+            return _listed(db, shelf.names(posts))
 
     def count(self) -> tuple[int, int]:
         """Return how many posts and passages there are."""
@@ -359,6 +390,22 @@ class SqliteLibrary:
         """Close the file. Using the library after this is an error."""
         with self._lock:
             self._db.close()
+
+    def _shelved(self, db: sqlite3.Connection) -> Shelf:
+        if self._shelf is None:
+            self._shelf, self._narrowed = Shelf(db), None
+        return self._shelf
+
+    def _saying(self, db: sqlite3.Connection, phrase: str, among: Ids) -> Ids:
+        """Return which of the passages say a phrase word for word, in any case: full-text search knows only stems."""
+        words = re.findall(r"[^\W_]+", phrase)
+        if not words:
+            return among[:0]
+        exact = re.compile(r"(?<![^\W_])" + r"[\W_]+".join(words) + r"(?![^\W_])", re.IGNORECASE)
+        self._kept = self._shelved(db).mask(among)
+        query = "SELECT rowid, heading, text FROM passage_words WHERE passage_words MATCH ? AND kept(rowid)"
+        rows = db.execute(query, (_phrase(phrase),))
+        return _ids(id_ for id_, heading, text in rows if exact.search(text) or exact.search(heading))
 
     def _check(self, name: str, run: Callable[[], str]) -> Check:
         try:
@@ -414,6 +461,7 @@ class SqliteLibrary:
                 self._db.execute("COMMIT")
             finally:
                 self._in_transaction = False
+                self._shelf = None
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
@@ -499,9 +547,37 @@ def _post_values(post: Post) -> tuple[Any, ...]:
     return post.source, post.title, post.text, post.date, post.url, tags, post.author, pages
 
 
+def _listed(db: sqlite3.Connection, ids: Sequence[str] | None = None) -> list[StoredPost]:
+    """List the posts with these ids, or all, newest date first, those without a date last."""
+    chosen = "" if ids is None else "WHERE posts.id IN (SELECT value FROM json_each(?)) "
+    rows = db.execute(
+        "SELECT posts.id, source, title, url, date, tags, count(passages.id) FROM posts "
+        f"LEFT JOIN passages ON passages.post_id = posts.id {chosen}GROUP BY posts.id "
+        "ORDER BY date IS NULL, date DESC, title, posts.id",
+        () if ids is None else (json.dumps(ids),),
+    )
+    return [_stored(row) for row in rows]
+
+
 def _stored(row: Sequence[Any]) -> StoredPost:
     post_id, source, title, url, date, tags, passages = row
     return StoredPost(post_id, source, title, url, date, tuple(json.loads(tags)), passages)
+
+
+def _phrase(words: str) -> str:
+    """Return words as FTS5 looks for them in a row, whatever they hold."""
+    return '"' + words.replace('"', " ").replace("\0", " ") + '"'
+
+
+def _having(db: sqlite3.Connection, phrase: str) -> Ids:
+    """Return the ids of the passages that have these words in a row, endings aside."""
+    return _ids(
+        row[0] for row in db.execute("SELECT rowid FROM passage_words WHERE passage_words MATCH ?", (_phrase(phrase),))
+    )
+
+
+def _ids(numbers: Iterable[int]) -> Ids:
+    return np.fromiter(numbers, dtype=np.int64)
 
 
 def _passage(row: Sequence[Any]) -> Passage:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from rag.errors import StoreError
-from rag.ports import Progress, Vectors
+from rag.ports import Ids, Progress, Vectors
 from rag.records import Check, Manifest
 
 _COLLECTION = "passages"
@@ -99,7 +99,7 @@ class ChromaIndex:
                 for start in range(0, len(ids), _BATCH):
                     self._collection.delete(ids=[str(id_) for id_ in ids[start : start + _BATCH]])
 
-    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
 
         `among`: only of these passages.

@@ -12,9 +12,10 @@ from dataclasses import replace
 from threading import Event
 
 import numpy as np
+from snowballstemmer.porter_stemmer import PorterStemmer
 
 from rag.errors import ModelError, NotFound
-from rag.ports import Progress, Vectors
+from rag.ports import Ids, Progress, Vectors
 from rag.readers import read
 from rag.readers.limits import Limits
 from rag.readers.outline import outline
@@ -35,6 +36,7 @@ from rag.records import (
     SourceKind,
     StoredPost,
     Way,
+    folded,
     id_of,
 )
 
@@ -287,7 +289,8 @@ class FakeLibrary:
         self._vectors = {key: v for key, v in self._vectors.items() if key[0] in used and key[1] == fingerprint}
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
-        texts = {id_: re.findall(r"\w+", p.embedded_text.lower()) for id_, p in self._passages.items()}
+        kept = set(map(int, self.within(filters)))
+        texts = {id_: re.findall(r"\w+", p.embedded_text.lower()) for id_, p in self._passages.items() if id_ in kept}
         scores: dict[int, float] = {}
         for word in {word.lower() for word in words}:
             found = {id_: text.count(word) / len(text) for id_, text in texts.items() if word in text}
@@ -295,8 +298,35 @@ class FakeLibrary:
                 scores[id_] = scores.get(id_, 0.0) + (1 + share) / len(found)
         return sorted(scores.items(), key=lambda pair: -pair[1])[:limit]
 
-    def within(self, filters: Filters) -> list[int]:
-        return sorted(self._passages)
+    def within(self, filters: Filters) -> Ids:
+        with self._lock:
+            through = [
+                id_
+                for id_, passage in sorted(self._passages.items())
+                if self._through(passage.post_id, filters)
+                and all(_says(passage, phrase) for phrase in filters.phrases)
+                and not any(_has(passage, word) for word in filters.without)
+            ]
+        return np.array(through, dtype=np.int64)
+
+    def mentioning(self, phrases: Sequence[str], filters: Filters = NO_FILTERS) -> list[StoredPost]:
+        return [
+            post
+            for post in self.posts()
+            if self._through(post.id, filters)
+            and all(any(_has(passage, phrase) for passage in self._of(post.id)) for phrase in phrases)
+            and all(any(_says(passage, phrase) for passage in self._of(post.id)) for phrase in filters.phrases)
+            and not any(_has(passage, word) for passage in self._of(post.id) for word in filters.without)
+        ]
+
+    def _through(self, post_id: str, filters: Filters) -> bool:
+        post = self._posts[post_id]
+        return (
+            {folded(tag) for tag in filters.tags} <= {folded(tag) for tag in post.tags}
+            and (not filters.after or (post.date or "") >= filters.after)
+            and (not filters.before or "" < (post.date or "") <= filters.before)
+            and all(post_id == name.lower() or folded(name) in folded(post.title) for name in filters.posts)
+        )
 
     def count(self) -> tuple[int, int]:
         return len(self._posts), len(self._passages)
@@ -451,9 +481,13 @@ class FakeIndex:
                 for id_ in ids:
                     self._stored.pop(id_, None)
 
-    def nearest(self, vector: Vectors, limit: int, among: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         with self._lock:
-            cosines = [(id_, float(stored @ vector)) for id_, stored in self._stored.items() if self._opened]
+            cosines = [
+                (id_, float(stored @ vector))
+                for id_, stored in self._stored.items()
+                if self._opened and (among is None or id_ in among)
+            ]
         return sorted(cosines, key=lambda pair: -pair[1])[:limit]
 
     def checks(self) -> list[Check]:
@@ -461,6 +495,29 @@ class FakeIndex:
 
     def close(self) -> None:
         self._opened = False
+
+
+def _has(passage: Passage, phrase: str) -> bool:
+    """Say whether a passage or its headings have these words in a row, endings aside."""
+    return any(_in_a_row(_stems(text), _stems(phrase)) for text in (passage.text, passage.heading))
+
+
+def _says(passage: Passage, phrase: str) -> bool:
+    """Say whether a passage or its headings have these words in a row, as they are."""
+    return any(_in_a_row(_words(text), _words(phrase)) for text in (passage.text, passage.heading))
+
+
+def _in_a_row(words: list[str], wanted: list[str]) -> bool:
+    starts = range(len(words) - len(wanted) + 1)
+    return bool(wanted) and any(words[start : start + len(wanted)] == wanted for start in starts)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def _stems(text: str) -> list[str]:
+    return PorterStemmer().stemWords(_words(text))
 
 
 def _place(passage: Passage) -> tuple[str, int, int, str]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rag.errors import ModelError, NotFound
-from rag.records import Item, Label, Manifest, Passage, Post, Prompt, Segment, Way, id_of
+from rag.records import Filters, Item, Label, Manifest, Passage, Post, Prompt, Segment, Way, id_of
 from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
@@ -199,8 +199,10 @@ def library(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     made.close()
 
 
-def put(library: Any, a_post: Post, fingerprint: str = MANIFEST.fingerprint) -> tuple[list[Passage], list[int]]:
-    passages = passages_of(a_post)
+def put(
+    library: Any, a_post: Post, fingerprint: str = MANIFEST.fingerprint, max_tokens: int = 256
+) -> tuple[list[Passage], list[int]]:
+    passages = passages_of(a_post, max_tokens)
     return library.put(a_post, passages, vectors_for(passages), fingerprint)
 
 
@@ -432,11 +434,93 @@ class TestLibrary:
         assert new.id not in {passage.id for passage in stored}
         assert {id_ for id_, _ in library.lexical(["vinegar"], 9)} == {new.id}
 
+    FILTERED = (
+        (Filters(), {"Sourdough", "Flatbread", "Bicycle"}),
+        (Filters(tags=("bread",)), {"Sourdough", "Flatbread"}),
+        (Filters(tags=("BREAD", "rye_flour")), {"Sourdough"}),
+        (Filters(tags=("brea",)), set()),
+        (Filters(after="2023-03-15"), {"Sourdough", "Flatbread"}),
+        (Filters(after="2023-03-16"), {"Flatbread"}),
+        (Filters(before="2023-03-15"), {"Sourdough"}),
+        (Filters(after="2023-03-15", before="2023-03-15"), {"Sourdough"}),
+        (Filters(after="2025-01-01", before="2023-01-01"), set()),
+        (Filters(posts=("sour",)), {"Sourdough"}),
+        (Filters(posts=(id_of("/blog/bicycle.md").upper(),)), {"Bicycle"}),
+        (Filters(posts=("sour", "bicycle")), set()),
+        (Filters(phrases=("Sharp SMELL of vinegar",)), {"Sourdough"}),
+        (Filters(phrases=("smells of vinegar", "the starter is hungry")), {"Sourdough"}),
+        (Filters(phrases=("smell of", "flour and water")), set()),
+        (Filters(phrases=("sharp smelling",)), set()),
+        (Filters(phrases=("harp smell",)), set()),
+        (Filters(phrases=("…",)), set()),
+        (Filters(without=("starters", "flatbread")), {"Bicycle"}),
+        (Filters(without=('"', "…", "starter\0", "salt eats")), {"Flatbread"}),
+        (Filters(tags=("bread",), after="2024-01-01", phrases=("iron pan",), without=("yoghurt",)), {"Flatbread"}),
+    )
+
+    @pytest.fixture
+    def shelved(self, library: Any) -> Any:
+        for a_post in (
+            Post("/blog/sourdough.md", "Sourdough", SOURDOUGH, "2023-03-15", None, ("Bread", "rye flour")),
+            Post("/blog/flatbread.md", "Flatbread", FLATBREAD, "2024-02-01", None, ("bread",)),
+            Post("/blog/bicycle.md", "Bicycle", BICYCLE),
+        ):
+            put(library, a_post, max_tokens=48)  # a section a passage
+        return library
+
+    @pytest.mark.parametrize(("filters", "titles"), FILTERED)
+    def test_filters_let_passages_through(self, shelved: Any, filters: Filters, titles: set[str]) -> None:
+        ids = shelved.within(filters)
+        assert ids.dtype == np.int64
+        assert list(ids) == sorted(ids)
+        assert {shelved.post(passage.post_id).title for passage in shelved.passages(list(ids))} == titles
+        words = ["starter", "flatbread", "bicycle", "pan", "salt", "vinegar"]
+        found = {id_ for id_, _ in shelved.lexical(words, 99, filters)}
+        assert found == {id_ for id_, _ in shelved.lexical(words, 99)} & set(ids)
+
+    def test_filters_follow_what_changes(self, shelved: Any) -> None:
+        spelt = Post("/blog/spelt.md", "Spelt", "Spelt is an old grain.", "2025-01-01", None, ("bread",))
+        assert shelved.within(Filters(after="2025-01-01")).size == 0
+        stored, _ = put(shelved, spelt)
+        assert list(shelved.within(Filters(after="2025-01-01"))) == [passage.id for passage in stored]
+        put(shelved, replace(spelt, tags=()))
+        assert shelved.within(Filters(after="2025-01-01", tags=("bread",))).size == 0
+        shelved.remove(id_of("/blog/sourdough.md"))
+        assert [post.title for post in shelved.mentioning([], Filters(tags=("bread",)))] == ["Flatbread"]
+
+    @pytest.mark.parametrize(
+        ("phrases", "filters", "titles"),
+        [
+            ((), Filters(), ["Flatbread", "Sourdough", "Bicycle"]),
+            (("flour",), Filters(), ["Flatbread", "Sourdough"]),
+            (("starters",), Filters(), ["Sourdough"]),
+            (("hungry", "water"), Filters(), ["Sourdough"]),
+            (("flour and waters",), Filters(), ["Sourdough"]),
+            (("water and flour",), Filters(), []),
+            (("flour",), Filters(before="2023-12-31"), ["Sourdough"]),
+            ((), Filters(without=("yeast",)), ["Sourdough", "Bicycle"]),
+            ((), Filters(phrases=("smell of", "flour and water")), ["Sourdough"]),
+            (("🥖", "flour"), Filters(), []),
+        ],
+    )
+    def test_posts_are_listed_by_what_they_mention(
+        self, shelved: Any, phrases: tuple[str, ...], filters: Filters, titles: list[str]
+    ) -> None:
+        assert [post.title for post in shelved.mentioning(phrases, filters)] == titles
+        assert all(post in shelved.posts() for post in shelved.mentioning(phrases, filters))
+
+    def test_an_empty_one_lets_nothing_through(self, library: Any) -> None:
+        for filters, _ in self.FILTERED:
+            assert library.within(filters).size == 0
+            assert library.mentioning(["flour"], filters) == []
+            assert library.lexical(["flour"], 9, filters) == []
+
     def test_four_threads_add_and_read_at_once(self, library: Any) -> None:
         def add_and_read(number: int) -> int:
             [stored], _ = put(library, Post(f"/blog/{number}.md", f"Loaf {number}", f"Loaf {number} rests."))
             assert library.post(stored.post_id).title == f"Loaf {number}"
             library.lexical(["loaf"], 100)
+            assert len(library.lexical(["loaf"], 100, Filters(posts=(stored.post_id,)))) == 1
             return stored.id
 
         with ThreadPoolExecutor(4) as pool:
