@@ -5,13 +5,11 @@ hyphen, a colon, a quotation mark or a command's option in an ordinary question 
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 
-from rag.errors import BadQuestion
+from rag.days import days_of
 from rag.records import NO_FILTERS, Filters
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))
@@ -24,7 +22,6 @@ _TYPED = re.compile(
     # one or two small letters are a command's option: ls -la
     rf"|-(?P<word>(?![a-z]{{1,2}}(?!\w))[^\W\d_]\w+(?:['’-]\w+)*){_CLOSED})"
 )
-_DATE = re.compile(r"([0-9]{4})(?:[-/.]([0-9]{1,2})(?:[-/.]([0-9]{1,2}))?)?")
 _LIKE_A_DATE = re.compile(r"[0-9][0-9/.-]*")
 _SAYING = re.compile(r"[^\W_]")  # a letter or a digit: without one there is nothing to look for
 _ASKS = re.compile(
@@ -55,30 +52,20 @@ def parse(typed: str) -> Query:
     return Query(text if _SAYING.search(text) else "", _filters(found))
 
 
-def days_of(typed: str) -> tuple[str, str]:
-    """Return the first and the last day of a year, a month or a day (ISO). Raise BadQuestion if there is none such."""
-    match = _DATE.fullmatch(typed.strip())
-    year, month, day = match.groups() if match else ("0", None, None)
-    try:
-        first = date(int(year), int(month or 1), int(day or 1))
-    except ValueError:
-        raise BadQuestion(
-            f"“{typed[:40]}” is no date in the calendar. Type a year, a month or a day: 2023, 2023-03 or 2023-03-15."
-        ) from None
-    last = first.replace(month=first.month if month else 12)
-    last = first if day else last.replace(day=calendar.monthrange(last.year, last.month)[1])
-    return first.isoformat(), last.isoformat()
-
-
 def described(filters: Filters) -> str:
     """Say in words what filters let through, "" for none: 'tagged “bread”, from 2023-03-01 on'."""
     parts = [f"tagged “{tag}”" for tag in filters.tags]
     parts += [f"called “{title}”" for title in filters.posts]
-    parts += [f"from {filters.after} on"] if filters.after else []
-    parts += [f"until {filters.before}"] if filters.before else []
+    parts += [_days(filters.after, filters.before)] if filters.after or filters.before else []
     parts += [f"with the words “{phrase}”" for phrase in filters.phrases]
     parts += [f"without “{word}”" for word in filters.without]
     return ", ".join(parts)
+
+
+def _days(after: str | None, before: str | None) -> str:
+    if after and before:
+        return f"from {after} to {before}" if after != before else f"of {after}"
+    return f"from {after} on" if after else f"until {before}"
 
 
 def _filters_in(typed: str) -> list[re.Match[str]]:

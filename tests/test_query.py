@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import BadQuestion
-from rag.query import Query, days_of, described, parse
+from rag.query import Query, described, parse
 from rag.records import Filters
 
 
@@ -88,18 +88,11 @@ def test_a_date_that_is_none_is_refused_with_the_form_to_use(key: str, typed: st
         parse(f"bread {key}:{typed}")
 
 
-def test_a_year_a_month_and_a_day_have_a_first_and_a_last_day() -> None:
-    assert days_of("2023") == ("2023-01-01", "2023-12-31")
-    assert days_of(" 2023-4 ") == ("2023-04-01", "2023-04-30")
-    assert days_of("2024-02-29") == ("2024-02-29", "2024-02-29")
-
-
 def test_filters_are_said_in_words() -> None:
     filters = Filters(("bread",), "2023-01-01", "2023-12-31", ("Starter",), ("cold proof",), ("rye",))
     assert described(Filters()) == ""
     assert described(filters) == (
-        "tagged “bread”, called “Starter”, from 2023-01-01 on, until 2023-12-31, with the words “cold proof”, "
-        "without “rye”"
+        "tagged “bread”, called “Starter”, from 2023-01-01 to 2023-12-31, with the words “cold proof”, without “rye”"
     )
 
 
