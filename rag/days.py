@@ -31,17 +31,18 @@ _COUNTS = {
     **{word: n for n, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)},
 }
 _UNITS = {"day": 1, "week": 7, "month": 30.44, "year": 365.25}
+_POSTS = r"(?:posts|articles|entries)\b"
 _SPOKEN = re.compile(
     r"(?:\band )?\b(?:"
     rf"(?:between|from) (?P<first>{_DATE}) (?:and|to|until|till|through) (?P<last>{_DATE})"
     rf"|(?:in |from )?(?P<first_year>{_YEAR}) ?[-–] ?(?P<last_year>{_YEAR})"
     rf"|from (?P<onward>{_DATE}) on(?:wards?)?|since (?P<since>{_DATE})"
     rf"|after (?P<later>{_DATE})|before (?P<earlier>{_DATE})|(?:until|till|up to) (?P<until>{_DATE})"
-    rf"|(?:in|from|of|on|during|for) (?P<at>{_DATE})"
+    rf"|(?:in|from|of|on|during|for) (?P<at>{_DATE})|(?P<adjective>{_DATE})(?= {_POSTS})"
     r"|(?:(?:in|from|over|within|during|for) )?(?:the )?"
     rf"(?:(?:last|past) (?P<count>[0-9]{{1,3}}|{'|'.join(_COUNTS)}) (?P<units>{'|'.join(_UNITS)})s"
     rf"|(?:past|(?<=the )last) (?P<unit>{'|'.join(_UNITS)}))"
-    rf"|(?:(?:in|from|of|during) )?(?P<which>this|last) (?P<period>week|month|year|{_MONTH})"
+    rf"|(?:(?:in|from|of|during) )?(?P<which>this|last) (?P<period>week|month|year|{_MONTH})(?:'?s(?= {_POSTS}))?"
     r"|(?:(?:from|of) )?(?P<word>today|yesterday))(?![\w-])",
     re.IGNORECASE,
 )
@@ -102,8 +103,8 @@ def _stretch(match: re.Match[str], today: date) -> tuple[date | None, date | Non
         return None, _named(said["earlier"], today)[0] - one_day
     if "until" in said:
         return None, _named(said["until"], today)[1]
-    if "at" in said:
-        return _named(said["at"], today)
+    if at := said.get("at") or said.get("adjective"):
+        return _named(at, today)
     if unit := said.get("unit") or said.get("units"):
         count = _COUNTS.get(said.get("count", ""), 0) or int(said.get("count", 1))
         return today - timedelta(days=round(count * _UNITS[unit])), today

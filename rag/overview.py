@@ -19,6 +19,7 @@ from rag.records import NO_FILTERS, Filters, StoredPost, folded
 from rag.search import words_of
 
 Wanted = Literal["list", "latest", "first", "tags"]
+Needs = Literal["nothing", "days", "days, a topic or a tag"]  # what a question must name to be one about posts
 _TAGS_SAID = 50  # of the most used
 
 _POST = "(?:(?:blog|diary) ?)?(?:posts?|psots|articles?|entry|entries|essays?)"
@@ -34,66 +35,85 @@ _TOPIC = "(?P<topic>.+?)"
 _ABOUT = (
     "(?: (?:about|on|regarding|concerning|mentioning|containing|with the words?|(?:that |which )?(?:is|are) about|"
     f"(?:that |which |where i |do i )?(?:{_MENTION}|contains?)) {_TOPIC}"
-    "|(?: that| which)?(?: are| is)? (?:tagged|tagd|labell?ed|with the tag|under the tag|in the category)"
+    "|(?: that| which)?(?: are| is)? (?:tagged|tagd|labell?ed|with (?:the )?tag|under the tag|in the category)"
     "(?: with| as)? (?P<tag>.+?))"
 )
-_SHOW = "(?:(?:show|list|give|find|get)(?: me)?(?: a list of)? )"
+_SHOW = "(?:(?:(?:show|list|give|find|get)(?: me)?(?: (?:a )?list)?(?: of)?|what are) )"
+_ALL = "(?:all|everything|anything|stuff|things)"
 _WHICH = "(?:(?:in )?(?:which|wich|what)(?: of)? )"
 _MY = "(?:(?:all|of|the|my|any|every) )*"
 _IS = f"(?:(?:what(?:'s| is| was| are| were)?|whats|which (?:is|was)|when was) |{_SHOW})?(?:(?:my|the|of) )*"
 _TAGS = "(?:tags|categories)(?: (?:do i (?:use|have)|did i use|have i used|i (?:use|have|used)|are there|there are))"
 
 
-def _rules_of_an_end(wanted: Wanted, end: str, adverb: str) -> list[tuple[Wanted, str, str]]:
-    """Return the rules for the newest posts, or for the oldest."""
-    return [
-        (wanted, f"{_IS}{end} {_POST}(?: {_I_WROTE}| about)?{_ABOUT}?", ""),
-        (wanted, f"{_IS}{end} (?P<before>.+?) {_POST}", ""),
-        (wanted, f"{_IS}{end} thing {_I_WROTE}(?: about {_TOPIC})?", ""),
-        (
-            wanted,
-            f"when did i {adverb} (?:(?:{_WRITE}|{_WRITING})(?: about {_TOPIC})?|{_MENTION} (?P<mentioned>.+))",
-            "",
-        ),
-        (
-            wanted,
-            f"when was the {end} time (?:that )?i (?:{_WRITE}(?: about {_TOPIC})?|{_MENTION} (?P<mentioned>.+))",
-            "",
-        ),
-        (wanted, f"what (?:did|have) i {adverb} {_WRITE}(?: about)?(?: {_TOPIC})?", ""),
-    ]
-
-
-_RULES = [
-    (wanted, re.compile(pattern, re.IGNORECASE), needs)
-    for wanted, pattern, needs in (
-        *_rules_of_an_end("latest", "(?:latest|lastest|newest|most recent|last)", "(?:last|most recently|recently)"),
-        *_rules_of_an_end("first", "(?:(?:very )?first|oldest|earliest)", "(?:first|start|begin)"),
-        ("latest", f"what have i (?:been )?(?:{_WRITE}|{_WRITING})(?: about)? (?:lately|recently)", ""),
-        ("list", f"{_SHOW}?{_WHICH}?{_MY}{_POST}{_I_HAVE}{_ABOUT}?{_I_HAVE}", "anything"),
-        (
-            "list",
-            f"{_SHOW}{_MY}posts{_I_HAVE}|all (?:the |my )?posts{_I_HAVE}|{_WHICH}posts (?:do i have|are there)",
-            "",
-        ),
-        ("list", f"(?:{_SHOW}{_MY}|(?:all )?my )(?P<before>.+?) posts{_I_HAVE}", ""),
-        ("list", f"(?:{_SHOW}(?:all|everything|anything)|(?:all|everything) {_I_WROTE}){_I_HAVE}{_ABOUT}?", "anything"),
-        ("list", "(?:all|everything) tagged (?:with |as )?(?P<tag>.+)", ""),
-        ("list", f"(?:do i have|are there|have i got) (?:any |some |a )?(?:{_POST}|anything|something){_ABOUT}", ""),
-        ("list", f"(?:have|did) i (?:ever |already )*{_WRITE}(?: anything| something| a {_POST})? about {_TOPIC}", ""),
-        ("list", f"(?:have|did) i (?:ever |already )*(?:mention|mentioned) {_TOPIC}", ""),
-        ("list", f"where (?:do|did|have) i (?:ever )?(?:{_MENTION}|{_WRITE} about) {_TOPIC}", ""),
-        ("list", f"what (?:all )?(?:did|have) i (?:been )?(?:{_WRITE}|{_WRITING})(?: about(?: {_TOPIC})?)?", "days"),
-        ("list", f"(?:how many|number of|count(?: of)?) {_MY}{_POST}{_I_HAVE}{_ABOUT}?{_I_HAVE}", ""),
-        ("list", f"how many {_MY}(?P<before>.+?) posts (?:do i have|are there|(?:did|have) i {_WRITE})", ""),
-        ("list", f"how (?:many times|often) (?:have|did|do) i (?:ever )?(?:{_MENTION}|{_WRITE} about) {_TOPIC}", ""),
-        ("tags", f"(?:{_WHICH}|how many |{_SHOW}){_MY}{_TAGS}(?: (?:the )?most(?: often)?)?", ""),
-        (
-            "tags",
-            f"(?:{_SHOW}|what are |whats |what's )?(?:all |all the |all my |my )(?:most used )?(?:tags|categories)",
-            "",
-        ),
+def _of_an_end(end: str, adverb: str) -> tuple[str, ...]:
+    """Return the patterns of questions for the newest posts, or for the oldest."""
+    return (
+        f"{_IS}{end} {_POST}(?: {_I_WROTE}| about)?{_ABOUT}?",
+        f"{_IS}{end} (?P<before>.+?) {_POST}",
+        f"{_IS}{end} thing {_I_WROTE}(?: about {_TOPIC})?",
+        f"which {_POST}{_ABOUT} (?:is|was) (?:my |the )*{end}",
+        f"(?:when was )?(?:the )?{end} time (?:that )?i (?:{_MENTION} {_TOPIC}|{_WRITE})",
+        f"(?:when was )?(?:the )?{end} time (?:that )?i {_WRITE} about {_TOPIC}",
+        f"when did i {adverb} (?:{_MENTION} {_TOPIC}|(?:{_WRITE}|{_WRITING})(?: anything| something)?)",
+        f"when did i {adverb} (?:{_WRITE}|{_WRITING})(?: anything| something)? about {_TOPIC}",
+        f"what (?:did|have) i {adverb} {_WRITE}(?: about)?(?: {_TOPIC})?",
     )
+
+
+_PATTERNS: tuple[tuple[Wanted, Needs, tuple[str, ...]], ...] = (
+    (
+        "latest",
+        "nothing",
+        (
+            *_of_an_end("(?:latest|lastest|newest|most recent|last)", "(?:last|most recently|recently)"),
+            f"what have i (?:been )?(?:{_WRITE}|{_WRITING})(?: about)? (?:lately|recently)",
+        ),
+    ),
+    ("first", "nothing", _of_an_end("(?:(?:very )?first(?: ever)?|oldest|earliest)", "(?:first|start|begin)")),
+    (
+        "list",
+        "days",
+        (f"what (?:all )?(?:did|have|was) i (?:been )?(?:{_WRITE}|{_WRITING})(?: about(?: {_TOPIC})?)?",),
+    ),
+    (
+        "list",
+        "days, a topic or a tag",
+        (
+            f"{_SHOW}?{_WHICH}?{_MY}{_POST}{_I_HAVE}{_ABOUT}?{_I_HAVE}",
+            f"(?:{_SHOW}{_ALL}|{_ALL} {_I_WROTE}){_I_HAVE}{_ABOUT}?",
+        ),
+    ),
+    (
+        "list",
+        "nothing",
+        (
+            f"{_SHOW}{_MY}posts{_I_HAVE}",
+            f"all (?:the |my )?posts{_I_HAVE}",
+            f"{_WHICH}posts (?:do i have|are there)",
+            f"(?:{_SHOW}all (?:the )?|{_SHOW}?(?:all )?(?:of )?my )(?P<before>.+?) posts{_I_HAVE}",
+            f"{_ALL} tagged (?:with |as )?(?P<tag>.+)",
+            f"(?:do i have|(?:is|are) there|have i got) (?:any |some |a )?(?:{_POST}|anything|something){_ABOUT}",
+            f"(?:have|did) i (?:ever |already )*{_WRITE}(?: anything| something| a {_POST})? about {_TOPIC}",
+            f"(?:have|did|do) i (?:ever |already )*(?:mention|mentioned) {_TOPIC}",
+            f"do any(?: of)? my {_POST} (?:{_MENTION}|contain) {_TOPIC}",
+            f"where (?:do|did|have) i (?:ever )?(?:{_MENTION}|{_WRITE} about) {_TOPIC}",
+            f"(?:how many|(?:the )?(?:total )?number of|count(?: of)?) {_MY}{_POST}{_I_HAVE}{_ABOUT}?{_I_HAVE}",
+            f"how many {_MY}(?P<before>.+?) posts (?:do i have|are there|(?:did|have) i {_WRITE})",
+            f"how (?:many times|often) (?:have|did|do) i (?:ever )?(?:{_MENTION}|{_WRITE} about) {_TOPIC}",
+        ),
+    ),
+    (
+        "tags",
+        "nothing",
+        (
+            f"(?:{_WHICH}|how many |{_SHOW}){_MY}{_TAGS}(?: (?:the )?most(?: often)?)?",
+            f"(?:{_SHOW}|what's |whats )?(?:all |all the |all my |my )(?:most used )?(?:tags|categories)",
+        ),
+    ),
+)
+_RULES = [
+    (wanted, needs, re.compile(pattern, re.IGNORECASE)) for wanted, needs, patterns in _PATTERNS for pattern in patterns
 ]
 _MARKS = " \t?!.,;:…\"“”'"
 _BEFORE = re.compile(
@@ -101,16 +121,17 @@ _BEFORE = re.compile(
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"(?:,? (?:please|thanks|(?:on|in) (?:my|this|the) blog|in my posts|so far|at all|yet|overall|in total))+$",
+    r"(?:,? (?:please|thanks|(?:on|in) (?:my|this|the) (?:blog|posts)|so far|at all|anywhere|yet|overall|in total))+$",
     re.IGNORECASE,
 )
 _NO_TOPIC = re.compile(
-    r"(?:it|this|that|them|him|her|these|those)$"
+    r"(?:it|this|that|them|him|her|these|those)$|(?:in|on|at|from|to|for|with|of|by) "
     r"|.*\b(?:is|are|was|were|am|do|does|did|has|have|had|can|could|should|would|will|need|needs|made|why|when|because|"
     r"if|me|we|you|they|that|which|who|per|should)\b",
     re.IGNORECASE,
 )
 _LONG_TOPIC = 8  # words; more of them are a question of another kind
+_LONG_QUESTION = 25
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,8 @@ def overview(query: Query, library: Library, today: date) -> Overview | None:
     if asked.wanted == "tags":
         return _tags(library.mentioning([], asked.filters))
     posts, how = _about(asked, library)
-    which = " ".join(part for part in (how, described(asked.filters)) if part)
+    beside = replace(asked.filters, phrases=tuple(p for p in asked.filters.phrases if p not in asked.topic))
+    which = ", ".join(part for part in (how, described(beside)) if part)
     if not posts:
         return Overview(f"You have no posts {which}. Try other words, dates or tags.", empty=True)
     if asked.wanted == "list":
@@ -151,17 +173,19 @@ def understood(query: Query, today: date) -> Asked | None:
     """Say what a question about posts asks for; None if it is another question."""
     if not query.text:
         return Asked("list", filters=query.filters) if query.filters != NO_FILTERS else None
+    if len(query.text.split()) > _LONG_QUESTION:
+        return None
     plain = _BEFORE.sub("", query.text.replace("’", "'").strip(_MARKS))
     days = take_days(plain, today)
     text = _AFTER.sub("", days.text.strip(_MARKS)).strip(_MARKS)
     dated = bool(days.after or days.before)
-    for wanted, pattern, needs in _RULES:
+    for wanted, needs, pattern in _RULES:
         if match := pattern.fullmatch(text):
             said = {name: value.strip(_MARKS) for name, value in match.groupdict().items() if value}
             tag = said.pop("tag", "")
             topic = next(iter(said.values()), "")
-            enough = {"": True, "days": dated, "anything": bool(tag or topic or dated)}
-            if enough[needs] and all(map(_is_topic, filter(None, (tag, topic)))):
+            enough = needs == "nothing" or dated or (needs != "days" and bool(tag or topic))
+            if enough and all(map(_is_topic, filter(None, (tag, topic)))):
                 return Asked(wanted, topic, _narrowed(query.filters, days, tag))
     return None
 
@@ -219,7 +243,7 @@ def _end(posts: Sequence[StoredPost], which: str, wanted: Wanted) -> Overview:
     dated = dated if wanted == "latest" else dated[::-1]
     whole = f"The {wanted} of {_counted(len(posts))}" if len(posts) > 1 else "The only post"
     sentence = f"{' '.join(f'{whole} {which}'.split())} is “{dated[0].title}”, of {dated[0].date}."
-    doubt = f" {_counted(len(undated))} of them without a date." if undated else ""
+    doubt = f" {len(undated):,} of them without a date." if undated else ""
     return Overview(sentence + doubt, (*dated, *undated))
 
 

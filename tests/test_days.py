@@ -71,6 +71,11 @@ def test_other_words_stay(said: str) -> None:
     assert take_days(said, TODAY) == Days(said)
 
 
+def test_a_date_before_posts_is_theirs() -> None:
+    assert take_days("my March 2023 posts", TODAY) == Days("my posts", "2023-03-01", "2023-03-31")
+    assert take_days("last week's posts", TODAY) == Days("posts", "2025-08-04", "2025-08-10")
+
+
 def test_last_month_in_january_is_in_the_year_before() -> None:
     assert take_days("last month", date(2025, 1, 31)) == Days("", "2024-12-01", "2024-12-31")
 
