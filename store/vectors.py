@@ -22,8 +22,10 @@ import numpy as np
 from rag.errors import StoreError
 from rag.ports import Ids, Progress, Vectors
 from rag.records import Check, Manifest
+from store.rows import Rows
 
 _COLLECTION = "passages"
+_ROWS = "vectors.f32"
 _BATCH = 1000  # rows a call; Chroma takes at most 5461
 _SAME = 0.999  # cosine at which a vector has found itself; float32 noise stays above it
 
@@ -35,8 +37,7 @@ class ChromaIndex:
         """Name the folder; nothing is opened or made yet."""
         self._folder = Path(os.path.realpath(folder))
         self._lock = threading.RLock()
-        self._client: Any = None
-        self._collection: Any = None
+        self._opened: _Generation | None = None
 
     def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
         """Open the stored index and test it: every vector in `expected` must find itself.
@@ -53,7 +54,7 @@ class ChromaIndex:
             stored = _read_manifest(generation)
             if stored is None or stored["fingerprint"] != manifest.fingerprint:
                 return "the index was built with another embedder"
-            trouble = self._try(generation, expected)
+            trouble = self._try(generation, manifest, expected)
             if trouble:
                 self._close()
                 return trouble
@@ -64,14 +65,14 @@ class ChromaIndex:
         generation = self._folder / f"generation-{uuid.uuid4().hex[:12]}"
         try:
             with _explained():
-                client, collection = _create(generation, manifest)
+                made = _Generation.create(generation, manifest)
                 for start in range(0, len(ids), _BATCH):
-                    _upsert(collection, ids[start : start + _BATCH], vectors[start : start + _BATCH])
+                    made.upsert(ids[start : start + _BATCH], vectors[start : start + _BATCH])
                     progress(min(start + _BATCH, len(ids)), len(ids))
                 with self._lock:
                     self._point_to(generation)
                     self._close()
-                    self._client, self._collection = client, collection
+                    self._opened = made
                     self._sweep()
         except StoreError:
             if self._current() != generation:
@@ -81,54 +82,47 @@ class ChromaIndex:
     def ids(self) -> set[int]:
         """Return the ids in the index; empty if none is open."""
         with self._lock:
-            if self._collection is None:
-                return set()
-            return {int(id_) for id_ in self._collection.get(include=[])["ids"]}
+            return self._opened.ids() if self._opened else set()
 
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
         """Add or replace vectors; nothing happens while no index is open."""
         with self._lock, _explained():
-            if self._collection is not None:
+            if self._opened:
                 for start in range(0, len(ids), _BATCH):
-                    _upsert(self._collection, ids[start : start + _BATCH], vectors[start : start + _BATCH])
+                    self._opened.upsert(ids[start : start + _BATCH], vectors[start : start + _BATCH])
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete vectors; ids that are not there do no harm."""
         with self._lock, _explained():
-            if self._collection is not None:
+            if self._opened:
                 for start in range(0, len(ids), _BATCH):
-                    self._collection.delete(ids=[str(id_) for id_ in ids[start : start + _BATCH]])
+                    self._opened.delete(ids[start : start + _BATCH])
 
     def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
 
-        `among`: only of these passages.
+        `among`: only of these passages, and then exactly those.
         """
         with self._lock:
-            if self._collection is None:
+            if not self._opened:
                 return []
-            count = self._collection.count()
-            if not count:
-                return []
-            found = self._collection.query(
-                query_embeddings=[vector], n_results=min(limit, count), include=["distances"]
-            )
-        pairs = zip(found["ids"][0], found["distances"][0], strict=True)
-        return [(int(id_), 1.0 - float(distance)) for id_, distance in pairs]
+            if among is not None:
+                return self._opened.rows.nearest(vector, limit, among)
+            return self._opened.nearest(vector, limit)
 
     def checks(self) -> list[Check]:
         """Say what the index holds and where it lies."""
         with self._lock:
-            if self._collection is None:
+            if not self._opened:
                 return [Check("index", False, "not open; run reindex")]
-            return [Check("index", True, f"{self._collection.count()} vectors in {self._folder}")]
+            return [Check("index", True, f"{self._opened.count()} vectors in {self._folder}")]
 
     def close(self) -> None:
         """Let go of the folder."""
         with self._lock:
             self._close()
 
-    def _try(self, generation: Path, expected: Mapping[int, Vectors]) -> str:
+    def _try(self, generation: Path, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
         """Open a generation and test it; return what is wrong with it.
 
         Some damage ends the whole process inside Chroma: a mark that is still there from the last time tells.
@@ -138,7 +132,7 @@ class ChromaIndex:
             return "the index could not be opened the last time"
         try:
             mark.touch()
-            self._client, self._collection = _open(generation)
+            self._opened = _Generation.open(generation, manifest)
             return self._self_test(expected)
         except Exception as error:  # whatever a damaged folder makes Chroma raise, a rebuild mends it
             return f"the index cannot be opened ({type(error).__name__})"
@@ -148,12 +142,15 @@ class ChromaIndex:
     def _self_test(self, expected: Mapping[int, Vectors]) -> str:
         held = self.ids()
         asked = [(id_, vector) for id_, vector in expected.items() if id_ in held]
-        for _, vector in asked:
-            # by vector, not by id: two passages with the same words share one
-            best = self.nearest(vector, 1)
-            if not best or best[0][1] < _SAME:
-                return "the index failed its self-test: a stored vector no longer finds itself"
-        return "" if asked or not expected else "the index has lost its vectors"
+        if expected and not asked:
+            return "the index has lost its vectors"
+        for id_, vector in asked:
+            for among in (None, np.array([id_])):
+                # by vector, not by id: two passages with the same words share one
+                best = self.nearest(vector, 1, among)
+                if not best or best[0][1] < _SAME:
+                    return "the index failed its self-test: a stored vector no longer finds itself"
+        return ""
 
     def _current(self) -> Path | None:
         try:
@@ -179,9 +176,58 @@ class ChromaIndex:
                 shutil.rmtree(path, ignore_errors=True)
 
     def _close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-        self._client = self._collection = None
+        if self._opened:
+            self._opened.close()
+        self._opened = None
+
+
+class _Generation:
+    """One index in its folder: Chroma to search all passages, the same vectors in rows to search some."""
+
+    def __init__(self, client: Any, collection: Any, rows: Rows) -> None:
+        self._client = client
+        self._collection = collection
+        self.rows = rows
+
+    @classmethod
+    def create(cls, folder: Path, manifest: Manifest) -> _Generation:
+        """Make an empty one."""
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps(manifest.as_dict(), indent=1), encoding="utf-8")
+        client = _client(folder / "chroma")
+        collection = client.create_collection(
+            _COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
+        )
+        return cls(client, collection, Rows.create(folder / _ROWS, manifest.dimension))
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest) -> _Generation:
+        """Open what is there."""
+        rows = Rows(folder / _ROWS, manifest.dimension)
+        client = _client(folder / "chroma")
+        return cls(client, client.get_collection(_COLLECTION, embedding_function=None), rows)
+
+    def ids(self) -> set[int]:
+        return {int(id_) for id_ in self._collection.get(include=[])["ids"]}
+
+    def count(self) -> int:
+        return int(self._collection.count())
+
+    def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
+        self.rows.put(ids, vectors)  # first: what a kill keeps from Chroma is missed and mended at the next start
+        self._collection.upsert(ids=[str(id_) for id_ in ids], embeddings=np.asarray(vectors, dtype=np.float32))
+
+    def delete(self, ids: Sequence[int]) -> None:
+        self._collection.delete(ids=[str(id_) for id_ in ids])
+        self.rows.clear(ids)
+
+    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+        found = self._collection.query(query_embeddings=[vector], n_results=limit, include=["distances"])
+        pairs = zip(found["ids"][0], found["distances"][0], strict=True)
+        return [(int(id_), 1.0 - float(distance)) for id_, distance in pairs]
+
+    def close(self) -> None:
+        self._client.close()
 
 
 @contextmanager
@@ -196,32 +242,12 @@ def _explained() -> Iterator[None]:
         ) from error
 
 
-def _open(generation: Path) -> tuple[Any, Any]:
-    client = _client(generation / "chroma")
-    return client, client.get_collection(_COLLECTION, embedding_function=None)
-
-
-def _create(generation: Path, manifest: Manifest) -> tuple[Any, Any]:
-    generation.mkdir(parents=True)
-    (generation / "manifest.json").write_text(json.dumps(manifest.as_dict(), indent=1), encoding="utf-8")
-    client = _client(generation / "chroma")
-    collection = client.create_collection(
-        _COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
-    )
-    return client, collection
-
-
 def _client(folder: Path) -> Any:
     # imported here: at the top it slowed every command
     import chromadb
 
     settings = chromadb.Settings(anonymized_telemetry=False, is_persistent=True)
     return chromadb.PersistentClient(path=str(folder), settings=settings)
-
-
-def _upsert(collection: Any, ids: Sequence[int], vectors: Vectors) -> None:
-    if len(ids):
-        collection.upsert(ids=[str(id_) for id_ in ids], embeddings=np.asarray(vectors, dtype=np.float32))
 
 
 def _read_manifest(generation: Path) -> Any:

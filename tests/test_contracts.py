@@ -622,10 +622,27 @@ class TestVectorIndex:
         assert len(index.nearest(query, 2)) == 2
         assert len(index.nearest(query, 100)) == 3
 
+    def test_a_search_among_some_finds_those_alone(self, index: Any) -> None:
+        self.build(index)
+        index.upsert([44, 22], self.VECTORS[[3, 0]])
+        index.delete([33])
+        query = self.VECTORS[0]
+        cosines = {11: 1.0, 22: 1.0, 44: float(self.VECTORS[3] @ query)}
+        for among in ([11, 22, 33, 44, 55], [22, 44], [44], [33], [55, 999_999], []):
+            found = index.nearest(query, 9, np.array(among, dtype=np.int64))
+            assert dict(found) == pytest.approx({id_: cosines[id_] for id_ in among if id_ in cosines}, abs=1e-4)
+            assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
+        assert index.nearest(query, 1, np.array([22, 44]))[0][0] == 22
+        index.close()
+        assert index.nearest(query, 9, np.array([11])) == []
+        assert index.open(MANIFEST, {11: self.VECTORS[0]}) == ""
+        assert [id_ for id_, _ in index.nearest(query, 9, np.array([22, 33, 44]))] == [22, 44]
+
     def test_before_it_is_built_it_is_empty_and_says_so(self, index: Any) -> None:
         assert index.open(MANIFEST, {}) != ""
         assert index.ids() == set()
         assert index.nearest(self.VECTORS[0], 5) == []
+        assert index.nearest(self.VECTORS[0], 5, np.array([1])) == []
         index.upsert([1], self.VECTORS[:1])
         index.delete([1])
         assert index.ids() == set()

@@ -168,6 +168,68 @@ def test_damage_to_a_small_index_is_noticed_and_mended(
     assert index.open(MANIFEST, EXPECTED) == ""
 
 
+def halve_rows(folder: Path) -> None:
+    os.truncate(rows(folder), rows(folder).stat().st_size // 2)
+
+
+def overwrite_rows(folder: Path) -> None:
+    rows(folder).write_bytes(os.urandom(rows(folder).stat().st_size))
+
+
+def empty_rows(folder: Path) -> None:
+    rows(folder).write_bytes(b"")
+
+
+def delete_rows(folder: Path) -> None:
+    rows(folder).unlink()
+
+
+def rows(folder: Path) -> Path:
+    [path] = folder.glob("generation-*/vectors.f32")
+    return path
+
+
+@pytest.mark.parametrize("damage", [halve_rows, overwrite_rows, empty_rows, delete_rows])
+def test_damage_to_the_rows_is_noticed_and_mended(
+    index: ChromaIndex, folder: Path, damage: Callable[[Path], None]
+) -> None:
+    index.close()
+    damage(folder)
+    assert index.open(MANIFEST, EXPECTED) != ""
+    index.rebuild(MANIFEST, IDS, VECTORS, silent)
+    assert index.nearest(VECTORS[7], 1, np.array(IDS))[0][0] == 8
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6, 0.1, 0.01])
+def test_a_search_among_many_or_few_is_exact(folder: Path, share: float) -> None:
+    chance = np.random.default_rng(11)
+    vectors = random_vectors(5000)
+    index = ChromaIndex(folder)
+    index.rebuild(MANIFEST, [1], VECTORS[:1], silent)
+    index.upsert(range(1, 5001), vectors)
+    among = np.flatnonzero(chance.random(5000) < share) + 1
+    found = index.nearest(vectors[4321], 20, among)
+    cosines = vectors[among - 1] @ vectors[4321]
+    assert [id_ for id_, _ in found] == among[np.argsort(-cosines)[:20]].tolist()
+    assert [cosine for _, cosine in found] == pytest.approx(np.sort(cosines)[::-1][:20].tolist(), abs=1e-5)
+    index.close()
+
+
+def test_a_vector_at_right_angles_is_found_and_one_that_is_not_there_is_not(folder: Path) -> None:
+    index = ChromaIndex(folder)
+    axes = np.eye(32, dtype=np.float32)
+    index.rebuild(MANIFEST, [2, 5], axes[:2], silent)
+    assert index.nearest(axes[0], 9, np.arange(1, 9)) == [(2, 1.0), (5, 0.0)]
+    index.close()
+
+
+def test_what_is_deleted_is_overwritten_in_the_rows(index: ChromaIndex, folder: Path) -> None:
+    assert VECTORS[7].tobytes() in rows(folder).read_bytes()
+    index.delete([8])
+    assert VECTORS[7].tobytes() not in rows(folder).read_bytes()
+    assert VECTORS[8].tobytes() in rows(folder).read_bytes()
+
+
 def test_a_sound_index_passes_its_self_test_and_finds_all(index: ChromaIndex, folder: Path) -> None:
     index.close()
     again = ChromaIndex(folder)
