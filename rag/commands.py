@@ -304,6 +304,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "citations": [{key: getattr(citation, key) for key in keys} for citation in answer.citations],
         "sentences": [asdict(sentence) for sentence in answer.sentences],
         "hits": [hit_json(hit) for hit in answer.hits],
+        "posts": [{key: getattr(post, key) for key in ("id", "title", "date", "url")} for post in answer.posts],
         "timings": asdict(answer.timings),
     }
 
@@ -374,6 +375,7 @@ def _post_json(post: StoredPost) -> dict[str, Any]:
 
 def _footnotes(answer: Answer) -> str:
     lines = [f"\n[{c.number}] {_named(c)}: “{_short(c.quote)}”" for c in answer.citations]
+    lines += [f"\n{post.date or '          '}  {post.title}" for post in answer.posts]
     unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
     lines += [f"\nNot in your posts: {text}" for text in unproven]
     return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and not answer.failed else "", "\n"])

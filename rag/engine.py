@@ -9,16 +9,17 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
 
 from rag.answering import REFUSAL, Clock, write
-from rag.errors import Busy
+from rag.errors import BadQuestion, Busy
 from rag.fetch import Fetcher
 from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
+from rag.overview import overview
 from rag.ports import Catalogue, Embedder, Library, Progress, Readers, VectorIndex, Writer
 from rag.query import parse
 from rag.records import (
@@ -209,6 +210,8 @@ class Engine:
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> Found:
         """Return the passages that fit a question best, and whether the posts cover it. Raise BadQuestion."""
         asked = parse(clean_question(question))
+        if not asked.text:
+            raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
         return search(asked.text, self._library, self._index, self._embedder, mode, limit, asked.filters)
 
     def ask(self, question: str, stop: Event | None = None) -> Iterator[Answer]:
@@ -216,6 +219,11 @@ class Engine:
         stop = stop or Event()
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
+        listed = overview(parse(answer.question), self._library, date.today())
+        if listed:
+            answer = replace(answer, text=listed.text, posts=listed.posts, refused=listed.empty)
+            yield replace(answer, status="", done=True, timings=clock.ended())
+            return
         yield answer
         found = self.search(question)
         answer = replace(answer, hits=found.hits, timings=clock.searched())

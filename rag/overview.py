@@ -221,11 +221,11 @@ def _about(asked: Asked, library: Library) -> tuple[list[StoredPost], str]:
         tagged |= {post.id: post for post in labelled}
     posts = sorted({**mentioned, **tagged}.values(), key=lambda post: (post.title, post.id))
     posts.sort(key=lambda post: post.date or "", reverse=True)
-    verb = "mentions" if len(posts) == 1 else "mention"
+    one = len(posts) == 1
     if apart:
         return posts, f"with all the words of “{asked.topic}”, though not in a row"
-    only_tagged = tagged.keys() - mentioned.keys()
-    return posts, f"that {verb}{' or have as a tag' if only_tagged else ''} “{asked.topic}”"
+    tag_too = f" or {'has' if one else 'have'} it as a tag" if tagged.keys() - mentioned.keys() else ""
+    return posts, f"that {'mentions' if one else 'mention'} “{asked.topic}”{tag_too}"
 
 
 def _names(topic: str) -> Iterator[str]:
@@ -243,7 +243,7 @@ def _end(posts: Sequence[StoredPost], which: str, wanted: Wanted) -> Overview:
     dated = dated if wanted == "latest" else dated[::-1]
     whole = f"The {wanted} of {_counted(len(posts))}" if len(posts) > 1 else "The only post"
     sentence = f"{' '.join(f'{whole} {which}'.split())} is “{dated[0].title}”, of {dated[0].date}."
-    doubt = f" {len(undated):,} of them without a date." if undated else ""
+    doubt = f" {len(undated):,} of them {'has' if len(undated) == 1 else 'have'} no date." if undated else ""
     return Overview(sentence + doubt, (*dated, *undated))
 
 

@@ -283,7 +283,8 @@ class Answer:
 
     `status` says in a few words what is going on until then. `note` is a sentence for the person (the writer
     failed, was stopped, is missing). `refused`: the posts do not cover the question and nothing was written.
-    `failed`: the writer could not write; the text is a quote then.
+    `failed`: the writer could not write; the text is a quote then. `posts` are what a question about posts found, every
+    one; the text is the library's own then.
     """
 
     question: str
@@ -292,6 +293,7 @@ class Answer:
     sentences: tuple[Sentence, ...] = ()
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
+    posts: tuple[StoredPost, ...] = ()
     refused: bool = False
     failed: bool = False
     note: str = ""
