@@ -190,6 +190,13 @@ def understood(query: Query, today: date) -> Asked | None:
     return None
 
 
+def tags_of(posts: Sequence[StoredPost]) -> list[tuple[str, int]]:
+    """Return the tags of posts, as the first of them spells it, with how many have it; the most used first."""
+    names = {folded(tag): tag for post in reversed(posts) for tag in post.tags}
+    counts = Counter(tag for post in posts for tag in {folded(tag) for tag in post.tags})
+    return [(names[tag], count) for tag, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+
 def _is_topic(said: str) -> bool:
     """Say whether words can be what a post is about, rather than the rest of another question."""
     return not _NO_TOPIC.match(said) and len(said.split()) <= _LONG_TOPIC
@@ -249,16 +256,13 @@ def _end(posts: Sequence[StoredPost], which: str, wanted: Wanted) -> Overview:
 
 def _tags(posts: Sequence[StoredPost]) -> Overview:
     """Say which tags the posts have, the most used first."""
-    names = {folded(tag): tag for post in reversed(posts) for tag in post.tags}
-    counts = Counter(tag for post in posts for tag in {folded(tag) for tag in post.tags})
-    if not counts:
-        return Overview(
-            "None of your posts has a tag. Give them tags where you write them, and add them again.", empty=True
-        )
-    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    said = ", ".join(f"{names[tag]} ({count:,})" for tag, count in ranked[:_TAGS_SAID])
-    more = f" and {len(ranked) - _TAGS_SAID:,} more" if len(ranked) > _TAGS_SAID else ""
-    return Overview(f"You use {len(ranked):,} tag{'s' * (len(ranked) != 1)}: {said}{more}.")
+    tags = tags_of(posts)
+    if not tags:
+        sentence = "None of your posts has a tag. Give them tags where you write them, and add them again."
+        return Overview(sentence, empty=True)
+    said = ", ".join(f"{tag} ({count:,})" for tag, count in tags[:_TAGS_SAID])
+    more = f" and {len(tags) - _TAGS_SAID:,} more" if len(tags) > _TAGS_SAID else ""
+    return Overview(f"You use {len(tags):,} tag{'s' * (len(tags) != 1)}: {said}{more}.")
 
 
 def _counted(number: int) -> str:

@@ -52,6 +52,17 @@ def parse(typed: str) -> Query:
     return Query(text if _SAYING.search(text) else "", _filters(found))
 
 
+def narrowing(tag: str, after: str, before: str) -> str:
+    """Return chosen filters as they would be typed, "" for none. Raise BadQuestion for a date that is none."""
+    plain = " ".join(tag.translate(_QUOTES).replace('"', " ").split())
+    parts = [f'tag:"{plain}"'] if plain else []
+    for key, day in (("after", after.strip()), ("before", before.strip())):
+        if day:
+            days_of(day)
+            parts.append(f"{key}:{day}")
+    return " ".join(parts)
+
+
 def described(filters: Filters) -> str:
     """Say in words what filters let through, "" for none: 'tagged “bread”, from 2023-03-01 on'."""
     parts = [f"tagged “{tag}”" for tag in filters.tags]

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import BadQuestion
-from rag.query import Query, described, parse
-from rag.records import Filters
+from rag.query import Query, described, narrowing, parse
+from rag.records import Filters, folded
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,22 @@ def test_filters_are_said_in_words() -> None:
     assert described(filters) == (
         "tagged “bread”, called “Starter”, from 2023-01-01 to 2023-12-31, with the words “cold proof”, without “rye”"
     )
+
+
+def test_what_is_chosen_is_typed_for_the_person() -> None:
+    assert narrowing("", " ", "") == ""
+    assert narrowing("rye “and” spelt", "2023", " 2024-02 ") == 'tag:"rye and spelt" after:2023 before:2024-02'
+    assert parse(f"oven {narrowing('rye “and” spelt', '2023', '')}") == Query(
+        "oven", Filters(tags=("rye and spelt",), after="2023-01-01")
+    )
+    with pytest.raises(BadQuestion, match="no date"):
+        narrowing("", "last spring", "")
+
+
+@given(st.text())
+def test_any_tag_can_be_chosen(tag: str) -> None:
+    [found] = parse(f"oven {narrowing(tag, '', '')}").filters.tags or [tag]
+    assert folded(found.lstrip("#")) == folded(tag.lstrip("#")) or not any(map(str.isalnum, tag))
 
 
 PIECES = st.sampled_from(

@@ -12,11 +12,23 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError, NotFound
+from rag.overview import tags_of
+from rag.query import narrowing
 from rag.records import Answer
 from rag.ui import render
 from rag.ui.work import in_thread
 
 EXAMPLES = 3
+TAGS = 500  # of the most used that can be chosen; others can be typed
+_READ_WHEN_OPENED = """
+element.addEventListener("toggle", async (event) => {
+  const card = event.target, place = card.querySelector(":scope > .opened");
+  if (!card.open || !place || place.innerHTML) return;
+  place.innerHTML = "…";
+  place.innerHTML = await server.read(card.dataset.post);
+}, true);
+"""
+_ANY_TAG = ("any", "")
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
@@ -48,21 +60,30 @@ def build(engine: Engine) -> AskTab:
         )
         submit = gr.Button("Ask", variant="primary", scale=1, min_width=96, elem_id="submit")
         stop = gr.Button("Stop", variant="stop", scale=1, min_width=96, visible=False, elem_id="stop")
+    with gr.Accordion("Narrow the search", open=False, visible=False, elem_id="narrow") as narrow, gr.Row():
+        tag = gr.Dropdown(label="Tag", choices=[_ANY_TAG], value="", allow_custom_value=True, min_width=160)
+        after = gr.Textbox(label="From", placeholder="2023 or 2023-03-15", max_lines=1, min_width=160)
+        before = gr.Textbox(label="Until", placeholder="2023-03", max_lines=1, min_width=160)
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
     answer = gr.HTML(elem_id="answer", padding=False)
     sources = gr.HTML(elem_id="sources", padding=False)
+    posts = gr.HTML(
+        elem_id="found-posts", padding=False, server_functions=[_reader(engine)], js_on_load=_READ_WHEN_OPENED
+    )
     with gr.Accordion("All passages found", open=False, visible=False, elem_id="hits") as fold:
         hits = gr.HTML()
 
-    outputs = [answer, sources, hits, fold, submit, stop]
+    inputs = [question, tag, after, before]
+    outputs = [answer, sources, posts, hits, fold, submit, stop]
 
-    def ask(asked: str, request: gr.Request) -> Iterator[Any]:
+    def ask(asked: str, tag: str, after: str, before: str, request: gr.Request) -> Iterator[Any]:
         stops.get(request.session_hash or "", Event()).set()  # a new question ends the answer to the last
         mine = Event()
         stops[request.session_hash or ""] = mine
         try:
-            yield from _stream(engine, asked or "", mine)
+            chosen = (tag or "", after or "", before or "")
+            yield from _stream(engine, asked or "", chosen, mine)
         finally:
             mine.set()  # also when the tab is closed: the writer ends
             if stops.get(request.session_hash or "") is mine:
@@ -71,28 +92,29 @@ def build(engine: Engine) -> AskTab:
     def halt(request: gr.Request) -> None:
         stops.get(request.session_hash or "", Event()).set()
 
-    gr.on([submit.click, question.submit], ask, question, outputs, trigger_mode="once", concurrency_limit=8, **_QUIET)
+    gr.on([submit.click, question.submit], ask, inputs, outputs, trigger_mode="once", concurrency_limit=8, **_QUIET)
     stop.click(halt, queue=False, **_QUIET)
     for example in examples:
         example.click(lambda text: text, example, question, **_QUIET).then(
-            ask, question, outputs, concurrency_limit=8, **_QUIET
+            ask, inputs, outputs, concurrency_limit=8, **_QUIET
         )
     refresh = lambda: _refresh(engine)  # noqa: E731
-    return AskTab(refresh, [empty, question, submit, *examples], to_posts, to_samples)
+    return AskTab(refresh, [empty, question, submit, narrow, tag, *examples], to_posts, to_samples)
 
 
-def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
+def _stream(engine: Engine, asked: str, chosen: tuple[str, str, str], stop: Event) -> Iterator[list[Any]]:
     """Yield the tab's outputs while an answer grows."""
     busy, idle = (
         [gr.Button(visible=False), gr.Button(visible=True)],
         [gr.Button(visible=True), gr.Button(visible=False)],
     )
     shown: Answer | None = None
-    yield [render.waiting("Searching your posts…"), "", "", gr.Accordion(visible=False), *busy]
+    yield [render.waiting("Searching your posts…"), "", "", "", gr.Accordion(visible=False), *busy]
     try:
-        for answers in in_thread(engine.ask(asked, stop)):
+        typed = f"{asked} {narrowing(*chosen)}"
+        for answers in in_thread(engine.ask(typed, stop)):
             if not answers:
-                yield [gr.skip()] * 6  # a closed tab is noticed only at a yield
+                yield [gr.skip()] * 7  # a closed tab is noticed only at a yield
                 continue
             last = answers[-1]
             new_sources = shown is None or last.citations != shown.citations
@@ -101,6 +123,7 @@ def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
             yield [
                 render.answer(last),
                 render.sources(last, _texts(engine, last)) if new_sources else gr.skip(),
+                render.posts(last) if last.posts else gr.skip(),
                 render.hits(last) if new_hits else gr.skip(),
                 # with nothing proven, the passages themselves are the best there is to read
                 gr.Accordion(visible=bool(last.hits), open=last.done and not last.citations) if ends else gr.skip(),
@@ -108,9 +131,9 @@ def _stream(engine: Engine, asked: str, stop: Event) -> Iterator[list[Any]]:
             ]
             shown = last
     except FootnoteError as error:
-        yield [render.trouble(str(error)), "", "", gr.Accordion(visible=False), *idle]
+        yield [render.trouble(str(error)), "", "", "", gr.Accordion(visible=False), *idle]
         return
-    yield [*[gr.skip()] * 4, *idle]
+    yield [*[gr.skip()] * 5, *idle]
 
 
 def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
@@ -122,6 +145,18 @@ def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
     return texts
 
 
+def _reader(engine: Engine) -> Callable[[str], str]:
+    """Return what the page calls when a post in a list is opened: thousands of texts would not fit into it."""
+
+    def read(post_id: str) -> str:
+        try:
+            return render.post(engine.post(str(post_id)))
+        except FootnoteError as error:
+            return render.trouble(str(error))
+
+    return read
+
+
 def _refresh(engine: Engine) -> list[Any]:
     """Show the empty state or the question box, and examples from the library's own titles."""
     posts = engine.posts()
@@ -129,4 +164,12 @@ def _refresh(engine: Engine) -> list[Any]:
     questions += [""] * (EXAMPLES - len(questions))
     some = bool(posts)
     buttons = [gr.Button(value=text, visible=bool(text)) for text in questions]
-    return [gr.Column(visible=not some), gr.Textbox(visible=some), gr.Button(visible=some), *buttons]
+    tags = [(f"{tag} ({count:,})", tag) for tag, count in tags_of(posts)[:TAGS]]
+    return [
+        gr.Column(visible=not some),
+        gr.Textbox(visible=some),
+        gr.Button(visible=some),
+        gr.Accordion(visible=some),
+        gr.Dropdown(choices=[_ANY_TAG, *tags], visible=bool(tags)),
+        *buttons,
+    ]

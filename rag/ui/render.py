@@ -11,13 +11,15 @@ from pathlib import PurePath
 
 from rag.engine import Engine
 from rag.jobs import Job
-from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence
+from rag.query import described, parse
+from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
     "<div class='empty'><h2>There are no posts yet</h2><p>Add your blog: its address, a folder, an export, or single "
     "files, and ask it anything. Your posts stay on this machine.</p></div>"
 )
+_LISTED = 20  # posts of a list that are in sight before it is unfolded
 _WINDOW = 20_000  # characters of a post shown around a quote; a book would make the page slow
 _STATES = {
     "waiting": "Waiting",
@@ -96,12 +98,23 @@ def answer(found: Answer) -> str:
         )
     if found.note:
         parts.append(f"<p class='note'>{escape(found.note)}</p>")
+    if found.done and not found.posts and (narrowed := described(parse(found.question).filters)):
+        advice = " Leave that out to search them all." if found.refused else ""
+        parts.append(f"<p class='note'>Only passages {escape(narrowed)} were searched.{advice}</p>")
     return f"<div data-answered='{escape(found.question) if found.done else ''}'>{''.join(parts)}</div>"
 
 
 def sources(found: Answer, texts: Mapping[str, str]) -> str:
     """Render a card a footnote: closed, its quote; open, the quote inside its post."""
     return "".join(_source(citation, found, texts.get(citation.post_id, "")) for citation in found.citations)
+
+
+def posts(found: Answer) -> str:
+    """Render the posts that a question about posts found: closed, title and day; one that is opened is fetched."""
+    cards = [_listed(post) for post in found.posts]
+    rest = "".join(cards[_LISTED:])
+    more = f"<details class='more'><summary>and {len(cards) - _LISTED:,} more</summary>{rest}</details>" if rest else ""
+    return "".join(cards[:_LISTED]) + more
 
 
 def hits(found: Answer) -> str:
@@ -167,6 +180,14 @@ def _source(citation: Citation, found: Answer, text: str) -> str:
         f"<q>{_marked_up(escape(_short(citation.quote, 280)))}</q></summary>"
         f"<p class='meta'>{_date_and_link(citation.date, citation.url, citation.page)}</p>"
         f"<div class='post' tabindex='0'>{_highlighted(text, span, (citation.start, citation.end))}</div></details>"
+    )
+
+
+def _listed(post: StoredPost) -> str:
+    day = f"<span class='meta'>{escape(post.date or '')}</span>"
+    return (
+        f"<details class='source' id='post-{escape(post.id)}' data-post='{escape(post.id)}'><summary>"
+        f"<span class='title'>{escape(post.title)}</span> {day}</summary><div class='opened'></div></details>"
     )
 
 
