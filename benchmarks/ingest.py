@@ -13,17 +13,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import models.embedder
-from benchmarks.common import datasets, fresh_engine, print_table
+from benchmarks.common import RIVAL_VENV, datasets, fresh_engine, print_table, ran, rival_python, say
 from benchmarks.rivals import ROWS as RIVALS
 from benchmarks.rivals import memory_mb
 from models.embedder import SentenceTransformerEmbedder
@@ -44,11 +42,6 @@ NAMES = {
     "langchain": "LangChain",
     "langchain-own": "LangChain, from the files on, its own passages",
 }
-RIVAL_PACKAGES = (
-    ("torch==2.13.0",),  # first and alone: an open range takes gigabytes of CUDA
-    ("langchain-huggingface", "langchain-chroma", "langchain-text-splitters", "langchain-community"),
-    ("sentence-transformers",),
-)
 
 Job = dict[str, Any]
 
@@ -61,7 +54,7 @@ def main() -> None:
         "--rows", default=",".join(ROWS), help=f"some of {','.join(ROWS)}; none: the second table alone"
     )
     parser.add_argument("--sets", default=",".join(SETS), help="judged sets for the second table")
-    parser.add_argument("--rival-venv", type=Path, default=Path(tempfile.gettempdir()) / "footnote-langchain")
+    parser.add_argument("--rival-venv", type=Path, default=RIVAL_VENV)
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
@@ -77,7 +70,7 @@ def main() -> None:
 def _speed(rows: Sequence[str], repeat: int, limit: int | None, rival: Path) -> None:
     python = dict.fromkeys(ROWS, sys.executable)
     if any(name.startswith("langchain") for name in rows):
-        python |= dict.fromkeys(("langchain", "langchain-own"), _rival_python(rival))
+        python |= dict.fromkeys(("langchain", "langchain-own"), rival_python(rival))
     with tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as folder:
         path = Path(folder) / "job.json"
         job = _job(limit)
@@ -87,8 +80,8 @@ def _speed(rows: Sequence[str], repeat: int, limit: int | None, rival: Path) -> 
             for name in rows:
                 rival_script = [str(Path(__file__).with_name("rivals.py")), name]
                 script = rival_script if name in RIVALS else ["-m", "benchmarks.ingest", "--child", name]
-                turns[name].append(_ran([python[name], *script, str(path)]))
-                _say(f"turn {turn + 1}: {name} {turns[name][-1]}")
+                turns[name].append(ran([python[name], *script, str(path)]))
+                say(f"turn {turn + 1}: {name} {turns[name][-1]}")
     posts = len(job["files"])
     columns = ["way", "passages", "seconds", "passages/s", "ratio", "memory, MB"]
     print_table(columns, [_row(name, turns) for name in rows])
@@ -115,7 +108,7 @@ def _row(name: str, turns: dict[str, list[Job]]) -> list[object]:
 def _quality(sets: Sequence[str]) -> None:
     rows = []
     for name in sets:
-        exact, chosen = (_ran([sys.executable, "-m", "benchmarks.ingest", "--child", form, name]) for form in FORMS)
+        exact, chosen = (ran([sys.executable, "-m", "benchmarks.ingest", "--child", form, name]) for form in FORMS)
         for mode in ("hybrid", "dense"):
             before, after = exact[mode], chosen[mode]
             rows.append([name, mode, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}", chosen["form"]])
@@ -192,35 +185,6 @@ def _job(limit: int | None) -> Job:
         if limit and len(job["passages"]) >= limit:
             break
     return job
-
-
-def _ran(command: Sequence[str]) -> Job:
-    """Run one row in a process of its own and return what it printed last."""
-    own = ("OMP_WAIT_POLICY", "FOOTNOTE_HOME")  # what Footnote sets is not the plain script's
-    environment = {name: value for name, value in os.environ.items() if name not in own}
-    environment["HF_HUB_OFFLINE"] = "1"
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
-    printed: Job = json.loads(done.stdout.strip().splitlines()[-1])
-    return printed
-
-
-def _rival_python(folder: Path) -> str:
-    """Return the Python of LangChain's environment, made if it is not there."""
-    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
-    mark = folder / "complete"
-    if not mark.exists():
-        _say(f"making an environment for LangChain in {folder}; this takes minutes")
-        venv.create(folder, with_pip=True)
-        for packages in RIVAL_PACKAGES:
-            subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
-        mark.touch()
-    return str(python)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
