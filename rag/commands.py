@@ -17,12 +17,13 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, TypeVar
 
+from rag import query
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.evaluate import evaluate
 from rag.jobs import Job
 from rag.ports import Progress
-from rag.readers import printable
+from rag.readers import formats, printable
 from rag.records import Answer, Check, Citation, FileProgress, Hit, StoredPost
 from rag.search import clean_question
 from rag.sources import described, is_address
@@ -31,6 +32,13 @@ Event = dict[str, Any]
 Arguments = dict[str, Any]
 Result = TypeVar("Result")
 _TOLD_EVERY_S = 3
+_BARE_ADDRESS = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?P<ending>[a-z]{2,24})(?::\d+)?(?P<path>/.*)?", re.I
+)
+_ENDINGS_OF_SITES = frozenset(  # those of files ("notes.md", "config.in") are none
+    "com org net edu gov io dev app blog me info page site online xyz tech cloud news eu uk us ca au nz ie de at ch fr "
+    "it es pt nl be dk se no fi pl cz jp kr br mx ru za co ai".split()
+)
 _COMMANDS_A_TERMINAL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -87,15 +95,24 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
     """Return a command's arguments as plain data, paths made absolute: another process may run it."""
     arguments = {name: value for name, value in vars(parsed).items() if name not in ("command", "json")}
     if "paths" in arguments:
-        arguments["paths"] = [
-            path if not path or is_address(path) else os.path.abspath(os.path.expanduser(path))
-            for path in arguments["paths"]
-        ]
+        arguments["paths"] = [_place(path) for path in arguments["paths"]]
     if "ids" in arguments:
         arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
     if arguments.get("id"):
         arguments["id"] = printable(arguments["id"])
     return arguments
+
+
+def _place(typed: str) -> str:
+    """Return a path made absolute, or an address: "example.com/blog" is one where no such file or folder is."""
+    if not typed or is_address(typed):
+        return typed
+    bare = _BARE_ADDRESS.fullmatch(typed)
+    ending = bare["ending"].lower() if bare else ""
+    likely = bare and f".{ending}" not in formats() and (bare["path"] or ending in _ENDINGS_OF_SITES)
+    if likely and not os.path.lexists(typed) and not os.path.lexists(typed.partition("/")[0]):
+        return f"https://{typed}"
+    return os.path.abspath(os.path.expanduser(typed))
 
 
 def run(engine: Engine, command: str, arguments: Arguments, machine: Callable[[], list[Check]]) -> Iterator[Event]:
@@ -213,6 +230,7 @@ def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[E
 
 def _ask(engine: Engine, question: str) -> Iterator[Event]:
     answer, shown = Answer(clean_question(question)), ""
+    yield from _narrowed(question)
     yield from _preparing(engine)
     for answer in engine.ask(question):
         if not answer.text.startswith(shown):
@@ -225,7 +243,14 @@ def _ask(engine: Engine, question: str) -> Iterator[Event]:
     yield {"text": _footnotes(answer), "result": answer_json(answer), "exit": int(answer.failed)}
 
 
+def _narrowed(question: str) -> Iterator[Event]:
+    """Say which passages a question is put to, if not to all."""
+    if filters := query.described(query.parse(clean_question(question)).filters):
+        yield {"log": f"Only passages {filters} are searched."}
+
+
 def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
+    yield from _narrowed(question)
     if search != "lexical":
         yield from _preparing(engine)
     hits = engine.search(question, search, limit).hits

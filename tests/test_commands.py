@@ -400,6 +400,41 @@ class TestChoosing:
         assert self.choose([], "1")[0] == ["https://example.com", "/blog"]
 
 
+class TestPlaces:
+    @pytest.mark.parametrize(
+        "typed",
+        ["example.com", "blog.example.co.uk", "example.com/blog", "example.com:8080/feed.xml", "EXAMPLE.org/~ada/"],
+    )
+    def test_an_address_can_be_typed_without_its_scheme(self, typed: str) -> None:
+        assert self.places(typed) == [f"https://{typed}"]
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "notes.md",
+            "notes.md/more",
+            "archive.zip",
+            "posts",
+            "posts/a.b",
+            "../example.com/a",
+            "v1.2/notes",
+            "a.unknown",
+        ],
+    )
+    def test_a_path_stays_one(self, typed: str) -> None:
+        assert self.places(typed) == [os.path.abspath(typed)]
+
+    def test_what_is_there_is_a_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "example.com").mkdir()
+        for typed in ("example.com", "example.com/missing"):
+            assert self.places(typed) == [str(tmp_path / typed)]
+        assert self.places("https://example.com") == ["https://example.com"]
+
+    def places(self, typed: str) -> Any:
+        return commands.arguments_of(commands.parser().parse_args(["add", typed]))["paths"]
+
+
 class TestFrontDoor:
     """app.main over the real stores; no model is loaded."""
 
