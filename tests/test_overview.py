@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import overview as benchmark
+from rag.errors import BadQuestion
 from rag.overview import overview, understood
 from rag.query import parse
 from rag.records import Answer, Post
@@ -174,3 +175,28 @@ class TestThroughTheEngine:
         assert nothing.done
         assert (house.embedder.encoded, house.writer.prompts) == ([], [])
         house.close()
+
+    def test_a_search_stays_within_what_was_typed(self, tmp_path: Path, real_stores: bool) -> None:
+        house = House(tmp_path, real_stores=real_stores)
+        house.write_and_add("a.md", "---\ndate: 2024-05-01\ntags: [bread, Rye]\n---\n\n" + SOURDOUGH)
+        house.write_and_add("b.md", "---\ndate: 2023-05-01\ntags: [bread]\n---\n\n" + FLATBREAD)
+        house.write_and_add("c.md", BICYCLE)
+        house.engine.prepare()
+        for typed, titles in (
+            ("chain, dough, pan and starter", {"A winter with my bicycle", *self.BREADS}),
+            ("chain, dough, pan and starter tag:bread", self.BREADS),
+            ("chain, dough, pan and starter before:2023", self.BREADS - {"Keeping a sourdough starter"}),
+            (
+                "chain, dough, pan and starter -yeast -chain",
+                {"Keeping a sourdough starter", "Flatbread in twenty minutes"},
+            ),
+            ('chain and "smoking hot" starter', {"Flatbread in twenty minutes"}),
+            ("chain, dough, pan and starter tag:bread after:2025", set()),
+        ):
+            for mode in ("hybrid", "dense", "lexical"):
+                assert {hit.title for hit in house.engine.search(typed, mode).hits} == titles, (typed, mode)
+        with pytest.raises(BadQuestion, match="Add a word to look for"):
+            house.engine.search("tag:bread")
+        house.close()
+
+    BREADS = frozenset({"Keeping a sourdough starter", "Flatbread in twenty minutes"})
