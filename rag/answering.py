@@ -59,11 +59,11 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     """
     loading = "" if writer.ready else "Loading the writing model… "
     yield replace(answer, status=loading or "Reading the best passages…")
-    verifier = Verifier(answer.question, answer.hits, embedder)
+    verifier = Verifier(answer.asked, answer.hits, embedder)
     text, note, failed = "", "", False
     sentences: tuple[Sentence, ...] = ()
     try:
-        prompt = compose(answer.question, answer.hits, writer)
+        prompt = compose(answer.asked, answer.hits, writer)
         with closing(writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 text = (text + piece).lstrip()

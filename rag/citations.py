@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from rag.markup import plain
 from rag.ports import Embedder, Vectors
 from rag.records import Citation, Hit, Sentence
-from rag.search import stems_of
 from rag.sentences import sentence_spans
+from rag.words import stems_of
 
 SUPPORTED = 0.55
 """Support, the smaller of cosine and share of common words, from which a sentence gets a footnote. On 2026-11-24, on

@@ -34,6 +34,7 @@ from rag.records import (
     SearchMode,
     Source,
     StoredPost,
+    Turn,
 )
 from rag.search import clean_question, search
 from rag.sites import Finding
@@ -207,15 +208,21 @@ class Engine:
         """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
         return self._indexing.reindex(report)
 
-    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS) -> Found:
-        """Return the passages that fit a question best, and whether the posts cover it. Raise BadQuestion."""
+    def search(
+        self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS, turns: Sequence[Turn] = ()
+    ) -> Found:
+        """Return the passages that fit a question best, and whether the posts cover it; `turns` are the earlier ones of
+        the conversation, oldest first. Raise BadQuestion."""
         asked = parse(clean_question(question))
         if not asked.text:
             raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        return search(asked.text, self._library, self._index, self._embedder, mode, limit, asked.filters)
+        return search(asked.text, self._library, self._index, self._embedder, mode, limit, asked.filters, turns)
 
-    def ask(self, question: str, stop: Event | None = None) -> Iterator[Answer]:
-        """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion."""
+    def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
+        """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion.
+
+        `turns` are the earlier ones of the conversation, oldest first: the question may lean on them.
+        """
         stop = stop or Event()
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
@@ -225,8 +232,15 @@ class Engine:
             yield replace(answer, status="", done=True, timings=clock.ended())
             return
         yield answer
-        found = self.search(question)
-        answer = replace(answer, hits=found.hits, timings=clock.searched())
+        found = self.search(question, turns=turns)
+        answer = replace(
+            answer,
+            asked=found.question,
+            hits=found.hits,
+            coverage=found.coverage,
+            probability=found.probability,
+            timings=clock.searched(),
+        )
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return

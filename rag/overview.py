@@ -16,7 +16,7 @@ from rag.days import Days, take_days
 from rag.ports import Library
 from rag.query import Query, described
 from rag.records import NO_FILTERS, Filters, StoredPost, folded
-from rag.search import words_of
+from rag.words import words_of
 
 Wanted = Literal["list", "latest", "first", "tags"]
 Needs = Literal["nothing", "days", "days, a topic or a tag"]  # what a question must name to be one about posts

@@ -246,6 +246,14 @@ class Library(Protocol):
         """
         ...
 
+    def weights(self, words: Sequence[str]) -> dict[str, float]:
+        """Return how telling each word is here, as BM25 has it: its inverse document frequency over the passages."""
+        ...
+
+    def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
+        """Return the ids of all passages of these posts."""
+        ...
+
     def within(self, filters: Filters) -> Ids:
         """Return the ids of the passages that the filters let through."""
         ...
@@ -355,6 +363,10 @@ class VectorIndex(Protocol):
 
         `among`: only of these passages.
         """
+        ...
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """Return the vector of each passage, float32, (len(ids), dimension); zeros where there is none."""
         ...
 
     def checks(self) -> list[Check]:

@@ -221,6 +221,14 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """An earlier question of a conversation, and what was answered."""
+
+    question: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
 class Segment:
     """A part of a prompt. `trusted` text is Footnote's own; the rest comes from posts and questions and must
     reach the model as plain characters, never as control tokens."""
@@ -283,8 +291,9 @@ class Answer:
 
     `status` says in a few words what is going on until then. `note` is a sentence for the person (the writer
     failed, was stopped, is missing). `refused`: the posts do not cover the question and nothing was written.
-    `failed`: the writer could not write; the text is a quote then. `posts` are what a question about posts found, every
-    one; the text is the library's own then.
+    `failed`: the writer could not write; the text is a quote then. `asked` is the question as it was searched for, and
+    answered: it stands alone. `coverage` and `probability` say whether the posts answer it, see Found. `posts` are what
+    a question about posts found, every one; the text is the library's own then.
     """
 
     question: str
@@ -294,6 +303,9 @@ class Answer:
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
     posts: tuple[StoredPost, ...] = ()
+    asked: str = ""
+    coverage: Coverage = "covered"
+    probability: float | None = None
     refused: bool = False
     failed: bool = False
     note: str = ""

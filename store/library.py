@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import sqlite3
@@ -110,6 +111,12 @@ _POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
 _PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
 
 
+_POSTINGS = 30_000
+"""Passages with a word, summed over a question's words, up to which all its words are looked for; twice that where a
+filter leaves most of them out. BM25 takes 0.65 us for each: among 100,000 passages on 2026-11-25 p50 10 and p95 24 ms
+with this, 11 and 77 ms without; 94 % of the best ten are the same."""
+
+
 class SqliteLibrary:
     """The posts in one SQLite file. Safe to call from several threads; one process at a time writes."""
 
@@ -120,6 +127,7 @@ class SqliteLibrary:
         self._in_transaction = False
         self._shelf: Shelf | None = None  # made at the first filter after a change
         self._narrowed: tuple[Filters, Ids] | None = None  # the last answer of `within`: one search asks twice
+        self._held: dict[str, int] = {}  # how many passages have a word, until posts change
         self._kept = b""  # 1 at each id that `lexical` may return
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -311,11 +319,14 @@ class SqliteLibrary:
             db.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM passages)")
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
-        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first."""
-        quoted = ['"' + word.replace('"', "") + '"' for word in words if word.replace('"', "").strip()]
-        if not quoted:
-            return []
+        """Return (passage id, BM25 score, larger is better) of passages with any of the words, best first.
+
+        Of words that very many passages have, the rarest are looked for: see `_POSTINGS`.
+        """
         with self.reading() as db:
+            quoted = [_quoted(word) for word in self._rarest(db, words, _POSTINGS * (1 + (filters != NO_FILTERS)))]
+            if not quoted:
+                return []
             narrow = ""
             if filters != NO_FILTERS:
                 self._kept = self._shelved(db).mask(self.within(filters))
@@ -325,6 +336,18 @@ class SqliteLibrary:
                 "ORDER BY 2 DESC LIMIT ?"
             )
             return [(row[0], row[1]) for row in db.execute(query, (" OR ".join(quoted), limit))]
+
+    def weights(self, words: Sequence[str]) -> dict[str, float]:
+        """Return how telling each word is here, as BM25 has it: its inverse document frequency over the passages."""
+        with self.reading() as db:
+            total = len(self._shelved(db))
+            held = {word: self._holders(db, word) for word in words}
+        return {word: max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6) for word, count in held.items()}
+
+    def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
+        """Return the ids of all passages of these posts."""
+        with self.reading() as db:
+            return self._shelved(db).kin(post_ids)
 
     def within(self, filters: Filters) -> Ids:
         """Return the ids of the passages that the filters let through."""
@@ -391,9 +414,27 @@ class SqliteLibrary:
         with self._lock:
             self._db.close()
 
+    def _rarest(self, db: sqlite3.Connection, words: Sequence[str], postings: int) -> list[str]:
+        """Return the words that passages have, the rarest first, as many as have so many postings together."""
+        held = {word: self._holders(db, word) for word in words}
+        kept: list[str] = []
+        for word in sorted((word for word in held if held[word]), key=lambda word: held[word]):
+            postings -= held[word]
+            if postings < 0 and kept:
+                break
+            kept.append(word)
+        return kept
+
+    def _holders(self, db: sqlite3.Connection, word: str) -> int:
+        """Return how many passages have a word."""
+        if word not in self._held:
+            query = "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?"
+            self._held[word] = db.execute(query, (_quoted(word),)).fetchone()[0] if word.strip('"\0 ') else 0
+        return self._held[word]
+
     def _shelved(self, db: sqlite3.Connection) -> Shelf:
         if self._shelf is None:
-            self._shelf, self._narrowed = Shelf(db), None
+            self._shelf, self._narrowed, self._held = Shelf(db), None, {}
         return self._shelf
 
     def _saying(self, db: sqlite3.Connection, phrase: str, among: Ids) -> Ids:
@@ -461,9 +502,14 @@ class SqliteLibrary:
                 self._db.execute("COMMIT")
             finally:
                 self._in_transaction = False
-                self._shelf = None
+                self._shelf, self._held = None, {}
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+
+
+def _quoted(word: str) -> str:
+    """Return a word as FTS5 takes it for text and nothing else."""
+    return '"' + word.replace('"', "").replace("\0", "") + '"'
 
 
 @contextmanager

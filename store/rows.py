@@ -54,6 +54,13 @@ class Rows:
         there = [id_ for id_ in ids if id_ < len(self)]
         self.put(there, np.zeros((len(there), self._width), dtype=np.float32))
 
+    def vectors(self, ids: Ids) -> Vectors:
+        """Return the vector of each id, in any order; zeros where there is none."""
+        found = np.zeros((len(ids), self._width), dtype=np.float32)
+        there = ids < len(self)
+        found[there] = self._rows[ids[there]]
+        return found
+
     def nearest(self, vector: Vectors, limit: int, among: Ids) -> list[tuple[int, float]]:
         """Return (id, cosine) of the nearest of `among`, best first; those without a vector are left out."""
         ids = among[among < len(self)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,27 @@ class Shelf:
         for number, row in enumerate(rows):
             for tag in {folded(tag) for tag in json.loads(row[3])}:
                 self._tagged.setdefault(tag, []).append(number)
-        numbers = {row[0]: number for number, row in enumerate(rows)}
+        self._numbers = numbers = {row[0]: number for number, row in enumerate(rows)}
         held = db.execute("SELECT post_id, count(*), group_concat(id) FROM passages GROUP BY post_id").fetchall()
         ids = np.fromstring(",".join(row[2] for row in held), dtype=np.int64, sep=",")
         owners = np.repeat(np.array([numbers[row[0]] for row in held], dtype=np.int64), [row[1] for row in held])
         order = ids.argsort()
         self._passages, self._owners = ids[order], owners[order]
+        self._of_owner = self._owners.argsort(kind="stable")  # the passages of a post side by side
+        self._by_owner = self._owners[self._of_owner]
+
+    def __len__(self) -> int:
+        """Return how many passages there are."""
+        return len(self._passages)
+
+    def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
+        """Return the ids of all passages of these posts."""
+        kin = {}
+        for post_id in post_ids:
+            if (number := self._numbers.get(post_id)) is not None:
+                first, last = np.searchsorted(self._by_owner, (number, number + 1))
+                kin[post_id] = self._passages[self._of_owner[first:last]]
+        return kin
 
     def posts(self, filters: Filters) -> NDArray[np.bool_]:
         """Say of each post whether its tags, day, title and id let it through."""

@@ -9,6 +9,7 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import log
 from threading import Event
 
 import numpy as np
@@ -298,6 +299,15 @@ class FakeLibrary:
                 scores[id_] = scores.get(id_, 0.0) + (1 + share) / len(found)
         return sorted(scores.items(), key=lambda pair: -pair[1])[:limit]
 
+    def weights(self, words: Sequence[str]) -> dict[str, float]:
+        texts = [set(re.findall(r"\w+", passage.embedded_text.lower())) for passage in self._passages.values()]
+        held = {word: sum(word in text for text in texts) for word in words}
+        return {word: max(log((len(texts) - n + 0.5) / (n + 0.5)), 1e-6) for word, n in held.items()}
+
+    def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
+        kin = {id_: [p.id for p in self._passages.values() if p.post_id == id_] for id_ in post_ids}
+        return {post_id: np.array(sorted(ids), dtype=np.int64) for post_id, ids in kin.items() if ids}
+
     def within(self, filters: Filters) -> Ids:
         with self._lock:
             through = [
@@ -489,6 +499,13 @@ class FakeIndex:
                 if self._opened and (among is None or id_ in among)
             ]
         return sorted(cosines, key=lambda pair: -pair[1])[:limit]
+
+    def vectors(self, ids: Ids) -> Vectors:
+        with self._lock:
+            width = len(next(iter(self._stored.values()), [])) if self._opened else 0
+            none = np.zeros(width, dtype=np.float32)
+            rows = [self._stored.get(int(id_), none) if self._opened else none for id_ in ids]
+        return np.array(rows, dtype=np.float32).reshape(len(ids), width)
 
     def checks(self) -> list[Check]:
         return [Check("index", self._opened, f"{len(self._stored)} vectors in memory")]

@@ -11,7 +11,8 @@ import pytest
 
 from rag.errors import BadQuestion, ModelError
 from rag.records import Hit, Manifest, Passage, Post
-from rag.search import ENOUGH, KNOWN_WORDS, clean_question, covers, search, words_of
+from rag.search import ENOUGH, KNOWN_WORDS, clean_question, covers, search
+from rag.words import words_of
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder, FakeIndex
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post

@@ -1,0 +1,50 @@
+"""Words and their stems: what a text is about, told by its words alone.
+
+On its own, because search, follow-ups and citations must take the same words for the same."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from snowballstemmer.english_stemmer import EnglishStemmer
+
+STOP_WORDS = frozenset(
+    "a about after all also am an and any are as at be because been before being but by can could did do does "
+    "doing for from get got had has have having he her here hers him his how i if in into is it its just know "
+    "let like make me mean more most much my no nor not of off on one only or other our out over own please "
+    "really same say she should so some such tell than that the their them then there these they thing things "
+    "this those through to too under up us use used very was way we were what when where which while who whom "
+    "whose why will with would you your".split()
+)
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the distinct words that tell what a text is about, in order, lower case, stop words left out.
+
+    A text of stop words alone keeps them all.
+    """
+    words = words_in(text)
+    return [word for word in words if word not in STOP_WORDS] or words
+
+
+def words_in(text: str) -> list[str]:
+    """Return the distinct words of a text, in order, lower case."""
+    return list(dict.fromkeys(_WORD.findall(text.lower())))
+
+
+def stems_of(text: str) -> frozenset[str]:
+    """Return the stems of the words that carry meaning: "writes", "writing" and "write" are one."""
+    return frozenset(map(stem, words_of(text)))
+
+
+def stems_in_order(text: str) -> list[str]:
+    """Return the stem of every word, stop words among them, as often as it stands there."""
+    return [stem(word) for word in _WORD.findall(text.lower())]
+
+
+@lru_cache(maxsize=100_000)
+def stem(word: str) -> str:
+    """Return a word without its endings; `word` is in lower case."""
+    return str(EnglishStemmer().stemWord(word))  # a new one each time: it is not safe between threads
