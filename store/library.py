@@ -103,7 +103,11 @@ CREATE TABLE items (
 CREATE INDEX items_by_place ON items (place);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA)
+_LISTED_SCHEMA = """
+CREATE INDEX posts_listed ON posts (id, source, title, url, date, tags);
+"""  # what lists and filters need, without reading past the texts: 7,000 posts in 9 instead of 51 ms (2026-11-25)
+
+MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA, _LISTED_SCHEMA)
 """The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
 
 _COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site
@@ -595,11 +599,10 @@ def _post_values(post: Post) -> tuple[Any, ...]:
 
 def _listed(db: sqlite3.Connection, ids: Sequence[str] | None = None) -> list[StoredPost]:
     """List the posts with these ids, or all, newest date first, those without a date last."""
-    chosen = "" if ids is None else "WHERE posts.id IN (SELECT value FROM json_each(?)) "
+    chosen = "" if ids is None else "WHERE id IN (SELECT value FROM json_each(?)) "
     rows = db.execute(
-        "SELECT posts.id, source, title, url, date, tags, count(passages.id) FROM posts "
-        f"LEFT JOIN passages ON passages.post_id = posts.id {chosen}GROUP BY posts.id "
-        "ORDER BY date IS NULL, date DESC, title, posts.id",
+        "SELECT id, source, title, url, date, tags, (SELECT count(*) FROM passages WHERE post_id = posts.id) "
+        f"FROM posts {chosen}ORDER BY date IS NULL, date DESC, title, id",
         () if ids is None else (json.dumps(ids),),
     )
     return [_stored(row) for row in rows]
