@@ -27,6 +27,8 @@ from store.rows import Rows
 _COLLECTION = "passages"
 _ROWS = "vectors.f32"
 _BATCH = 1000  # rows a call; Chroma takes at most 5461
+_HNSW = {"space": "cosine", "max_neighbors": 32, "ef_construction": 200, "ef_search": 1600}
+_EXACT = 200_000
 _SAME = 0.999  # cosine at which a vector has found itself; float32 noise stays above it
 
 
@@ -82,7 +84,7 @@ class ChromaIndex:
     def ids(self) -> set[int]:
         """Return the ids in the index; empty if none is open."""
         with self._lock:
-            return self._opened.ids() if self._opened else set()
+            return set(self._opened.ids.tolist()) if self._opened else set()
 
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
         """Add or replace vectors; nothing happens while no index is open."""
@@ -101,21 +103,22 @@ class ChromaIndex:
     def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
 
-        `among`: only of these passages, and then exactly those.
+        `among`: only of these passages.
         """
         with self._lock:
-            if not self._opened:
-                return []
-            if among is not None:
-                return self._opened.rows.nearest(vector, limit, among)
-            return self._opened.nearest(vector, limit)
+            return self._opened.nearest(vector, limit, among) if self._opened else []
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """Return the vector of each passage, float32, (len(ids), dimension); zeros where there is none."""
+        with self._lock:
+            return self._opened.rows.vectors(ids) if self._opened else np.zeros((len(ids), 0), dtype=np.float32)
 
     def checks(self) -> list[Check]:
         """Say what the index holds and where it lies."""
         with self._lock:
             if not self._opened:
                 return [Check("index", False, "not open; run reindex")]
-            return [Check("index", True, f"{self._opened.count()} vectors in {self._folder}")]
+            return [Check("index", True, f"{len(self._opened.ids)} vectors in {self._folder}")]
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -133,24 +136,11 @@ class ChromaIndex:
         try:
             mark.touch()
             self._opened = _Generation.open(generation, manifest)
-            return self._self_test(expected)
+            return self._opened.self_test(expected)
         except Exception as error:  # whatever a damaged folder makes Chroma raise, a rebuild mends it
             return f"the index cannot be opened ({type(error).__name__})"
         finally:
             mark.unlink(missing_ok=True)
-
-    def _self_test(self, expected: Mapping[int, Vectors]) -> str:
-        held = self.ids()
-        asked = [(id_, vector) for id_, vector in expected.items() if id_ in held]
-        if expected and not asked:
-            return "the index has lost its vectors"
-        for id_, vector in asked:
-            for among in (None, np.array([id_])):
-                # by vector, not by id: two passages with the same words share one
-                best = self.nearest(vector, 1, among)
-                if not best or best[0][1] < _SAME:
-                    return "the index failed its self-test: a stored vector no longer finds itself"
-        return ""
 
     def _current(self) -> Path | None:
         try:
@@ -182,12 +172,13 @@ class ChromaIndex:
 
 
 class _Generation:
-    """One index in its folder: Chroma to search all passages, the same vectors in rows to search some."""
+    """One index in its folder: the vectors in rows to search exactly, and in Chroma to search very many."""
 
     def __init__(self, client: Any, collection: Any, rows: Rows) -> None:
         self._client = client
         self._collection = collection
         self.rows = rows
+        self.ids: Ids = np.sort(np.array(collection.get(include=[])["ids"], dtype=np.int64))
 
     @classmethod
     def create(cls, folder: Path, manifest: Manifest) -> _Generation:
@@ -195,9 +186,7 @@ class _Generation:
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps(manifest.as_dict(), indent=1), encoding="utf-8")
         client = _client(folder / "chroma")
-        collection = client.create_collection(
-            _COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
-        )
+        collection = client.create_collection(_COLLECTION, embedding_function=None, configuration={"hnsw": _HNSW})
         return cls(client, collection, Rows.create(folder / _ROWS, manifest.dimension))
 
     @classmethod
@@ -207,26 +196,42 @@ class _Generation:
         client = _client(folder / "chroma")
         return cls(client, client.get_collection(_COLLECTION, embedding_function=None), rows)
 
-    def ids(self) -> set[int]:
-        return {int(id_) for id_ in self._collection.get(include=[])["ids"]}
-
-    def count(self) -> int:
-        return int(self._collection.count())
+    def self_test(self, expected: Mapping[int, Vectors]) -> str:
+        """Return what is wrong with it, "" if the vectors find themselves."""
+        held = set(self.ids.tolist())
+        asked = [(id_, vector) for id_, vector in expected.items() if id_ in held]
+        for id_, vector in asked:
+            # by vector, not by id: two passages with the same words share one
+            for best in (self._nearly(vector, 1), self.rows.nearest(vector, 1, np.array([id_]))):
+                if not best or best[0][1] < _SAME:
+                    return "the index failed its self-test: a stored vector no longer finds itself"
+        return "" if asked or not expected else "the index has lost its vectors"
 
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
+        """Add or replace vectors."""
         self.rows.put(ids, vectors)  # first: what a kill keeps from Chroma is missed and mended at the next start
         self._collection.upsert(ids=[str(id_) for id_ in ids], embeddings=np.asarray(vectors, dtype=np.float32))
+        self.ids = np.union1d(self.ids, np.asarray(ids, dtype=np.int64))
 
     def delete(self, ids: Sequence[int]) -> None:
+        """Delete vectors."""
         self._collection.delete(ids=[str(id_) for id_ in ids])
         self.rows.clear(ids)
+        self.ids = np.setdiff1d(self.ids, np.asarray(ids, dtype=np.int64), assume_unique=True)
 
-    def nearest(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
+    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
+        """Return (id, cosine) of the nearest, best first."""
+        if among is None and len(self.ids) > _EXACT:
+            return self._nearly(vector, limit)
+        return self.rows.nearest(vector, limit, self.ids if among is None else among)
+
+    def _nearly(self, vector: Vectors, limit: int) -> list[tuple[int, float]]:
         found = self._collection.query(query_embeddings=[vector], n_results=limit, include=["distances"])
         pairs = zip(found["ids"][0], found["distances"][0], strict=True)
         return [(int(id_), 1.0 - float(distance)) for id_, distance in pairs]
 
     def close(self) -> None:
+        """Let go of the folder."""
         self._client.close()
 
 

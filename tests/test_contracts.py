@@ -594,8 +594,10 @@ class TestCatalogue:
         assert catalogue.fact("schedule") == "off"
 
 
-@pytest.fixture(params=["fake", "real"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+@pytest.fixture(params=["fake", "real", "real, very many"])
+def index(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    if request.param == "real, very many":
+        monkeypatch.setattr("store.vectors._EXACT", -1)  # Chroma searches
     made = FakeIndex() if request.param == "fake" else ChromaIndex(tmp_path / "index")
     yield made
     made.close()
