@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +26,9 @@ class Shelf:
         self._titles = [folded(row[1]) for row in rows]
         self._dates = np.array([row[2] or "" for row in rows], dtype=str)
         self._tagged: dict[str, list[int]] = {}
+        plain = lru_cache(maxsize=None)(folded)  # many posts have the same few tags
         for number, row in enumerate(rows):
-            for tag in {folded(tag) for tag in json.loads(row[3])}:
+            for tag in {plain(tag) for tag in json.loads(row[3])}:
                 self._tagged.setdefault(tag, []).append(number)
         self._numbers = numbers = {row[0]: number for number, row in enumerate(rows)}
         held = db.execute("SELECT post_id, count(*), group_concat(id) FROM passages GROUP BY post_id").fetchall()
