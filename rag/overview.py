@@ -115,6 +115,7 @@ _PATTERNS: tuple[tuple[Wanted, Needs, tuple[str, ...]], ...] = (
 _RULES = [
     (wanted, needs, re.compile(pattern, re.IGNORECASE)) for wanted, needs, patterns in _PATTERNS for pattern in patterns
 ]
+_OF_POSTS = re.compile(rf"\b{_POST}\b|\btags?\b", re.IGNORECASE)
 _MARKS = " \t?!.,;:…\"“”'"
 _BEFORE = re.compile(
     r"\A(?:(?:please|hey|hi|ok|so|and|(?:can|could) you|i want to (?:know|see)|i'd like to see|tell me)\b[, ]*)+",
@@ -173,7 +174,8 @@ def understood(query: Query, today: date) -> Asked | None:
     """Say what a question about posts asks for; None if it is another question."""
     if not query.text:
         return Asked("list", filters=query.filters) if query.filters != NO_FILTERS else None
-    if len(query.text.split()) > _LONG_QUESTION:
+    titles = any(_OF_POSTS.search(phrase) for phrase in query.filters.phrases)  # What is “My first post” about?
+    if titles or len(query.text.split()) > _LONG_QUESTION:
         return None
     plain = _BEFORE.sub("", query.text.replace("’", "'").strip(_MARKS))
     days = take_days(plain, today)
