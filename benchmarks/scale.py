@@ -37,8 +37,9 @@ from rag.engine import Engine
 from rag.ports import Embedder, Vectors
 from rag.query import parse
 from rag.records import NO_FILTERS, Filters, folded, id_of
-from rag.search import CANDIDATES, clean_question, words_of
+from rag.search import CANDIDATES, clean_question
 from rag.settings import read_settings
+from rag.words import words_of
 from store.library import SqliteLibrary
 
 SIZES = (1_000, 5_000, 20_000, 100_000)
