@@ -16,8 +16,10 @@ from rag.records import (
     Document,
     Filters,
     Item,
+    Judged,
     Label,
     Manifest,
+    Mark,
     Outline,
     Passage,
     Post,
@@ -328,6 +330,30 @@ class Catalogue(Protocol):
 
     def note(self, name: str, value: str) -> None:
         """Note something under a name: a choice that outlives the process."""
+        ...
+
+
+class Gold(Protocol):
+    """The questions that a person has judged, and the places in posts that answer them; these go with their posts."""
+
+    def judged(self) -> list[Judged]:
+        """List the questions that were judged, in the order in which they came."""
+        ...
+
+    def mark(self, question: str, mark: Mark) -> None:
+        """Note that a place in a post answers a question. Raise NotFound if the post is gone."""
+        ...
+
+    def unmark(self, question: str, mark: Mark) -> None:
+        """Take a mark back; a question without any other is forgotten."""
+        ...
+
+    def deny(self, question: str) -> None:
+        """Note that no passage answers a question; its marks go."""
+        ...
+
+    def forget(self, question: str) -> None:
+        """Forget a question and its marks."""
         ...
 
 

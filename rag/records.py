@@ -229,6 +229,24 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A place in a post that a person says answers a question, as it was then: `post.text[start:end] == quote`."""
+
+    post_id: str
+    start: int
+    end: int
+    quote: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A question of the gold set and the places that answer it; without any, no passage does."""
+
+    question: str
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True)
 class Segment:
     """A part of a prompt. `trusted` text is Footnote's own; the rest comes from posts and questions and must
     reach the model as plain characters, never as control tokens."""

@@ -107,7 +107,28 @@ _LISTED_SCHEMA = """
 CREATE INDEX posts_listed ON posts (id, source, title, url, date, tags);
 """  # what lists and filters need, without reading past the texts: 7,000 posts in 9 instead of 51 ms (2026-11-25)
 
-MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA, _LISTED_SCHEMA)
+_GOLD_SCHEMA = """
+CREATE TABLE gold_questions (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    text TEXT NOT NULL UNIQUE,
+    denied INTEGER NOT NULL
+);
+CREATE TABLE gold_marks (
+    question_id INTEGER NOT NULL REFERENCES gold_questions (id) ON DELETE CASCADE,
+    post_id TEXT NOT NULL REFERENCES posts (id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    "end" INTEGER NOT NULL,
+    quote TEXT NOT NULL,
+    PRIMARY KEY (question_id, post_id, start)
+) WITHOUT ROWID;
+CREATE INDEX gold_marks_by_post ON gold_marks (post_id);
+CREATE TRIGGER gold_mark_removed AFTER DELETE ON gold_marks BEGIN
+    DELETE FROM gold_questions WHERE id = old.question_id AND NOT denied
+    AND NOT EXISTS (SELECT 1 FROM gold_marks WHERE question_id = old.question_id);
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA, _LISTED_SCHEMA, _GOLD_SCHEMA)
 """The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
 
 _COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site

@@ -26,8 +26,10 @@ from rag.records import (
     Document,
     Filters,
     Item,
+    Judged,
     Label,
     Manifest,
+    Mark,
     Outline,
     Passage,
     Post,
@@ -427,6 +429,36 @@ class FakeCatalogue:
     def _counted(self, source: Source) -> Source:
         reached = self.library.reached(self._items[source.id])
         return replace(source, posts=len({way.post_id for ways in reached.values() for way in ways}))
+
+
+class FakeGold:
+    """The gold set in a dictionary; what has become of posts it asks the library."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self._library = library
+        self._marks: dict[str, dict[tuple[str, int], Mark] | None] = {}  # None: no passage answers
+
+    def judged(self) -> list[Judged]:
+        there = {post.id for post in self._library.posts()}
+        for question, marks in list(self._marks.items()):
+            if marks is not None:
+                self._marks[question] = {place: mark for place, mark in marks.items() if mark.post_id in there}
+        self._marks = {question: marks for question, marks in self._marks.items() if marks != {}}
+        return [Judged(question, tuple((marks or {}).values())) for question, marks in self._marks.items()]
+
+    def mark(self, question: str, mark: Mark) -> None:
+        self._library.post(mark.post_id)
+        marks = self._marks.get(question) or {}
+        self._marks[question] = dict(sorted({**marks, (mark.post_id, mark.start): mark}.items()))
+
+    def unmark(self, question: str, mark: Mark) -> None:
+        (self._marks.get(question) or {}).pop((mark.post_id, mark.start), None)
+
+    def deny(self, question: str) -> None:
+        self._marks[question] = None
+
+    def forget(self, question: str) -> None:
+        self._marks.pop(question, None)
 
 
 class DirectReaders:

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from rag.errors import ModelError, NotFound
-from rag.records import Filters, Item, Label, Manifest, Passage, Post, Prompt, Segment, Way, id_of
+from rag.records import Filters, Item, Judged, Label, Manifest, Mark, Passage, Post, Prompt, Segment, Way, id_of
 from store.catalogue import SqliteCatalogue
+from store.gold import SqliteGold
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import FakeCatalogue, FakeEmbedder, FakeIndex, FakeLibrary, FakeWriter
+from tests.fakes import FakeCatalogue, FakeEmbedder, FakeGold, FakeIndex, FakeLibrary, FakeWriter
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
 
 SENTENCES = [
@@ -532,6 +533,67 @@ class TestLibrary:
     def test_its_checks_are_well(self, library: Any) -> None:
         put(library, post(SOURDOUGH))
         assert all(check.ok for check in library.checks())
+
+
+@pytest.fixture
+def gold(library: Any) -> Any:
+    return FakeGold(library) if isinstance(library, FakeLibrary) else SqliteGold(library)
+
+
+class TestGold:
+    def test_marks_come_back_in_order_and_once(self, gold: Any, library: Any) -> None:
+        first, second = (mark_of(library, story) for story in (SOURDOUGH, FLATBREAD))
+        gold.mark("When is it fed?", second)
+        gold.mark("How thin is it?", second)
+        gold.mark("When is it fed?", first)
+        gold.mark("When is it fed?", first)
+        both = tuple(sorted((first, second), key=lambda mark: mark.post_id))
+        assert gold.judged() == [Judged("When is it fed?", both), Judged("How thin is it?", (second,))]
+
+    def test_a_mark_can_be_taken_back_and_the_last_one_takes_the_question_with_it(
+        self, gold: Any, library: Any
+    ) -> None:
+        first, second = (mark_of(library, story) for story in (SOURDOUGH, FLATBREAD))
+        gold.mark("When is it fed?", first)
+        gold.mark("When is it fed?", second)
+        gold.unmark("When is it fed?", second)
+        gold.unmark("Never asked?", second)
+        assert gold.judged() == [Judged("When is it fed?", (first,))]
+        gold.unmark("When is it fed?", first)
+        assert gold.judged() == []
+
+    def test_a_question_may_have_no_answer_until_one_is_marked(self, gold: Any, library: Any) -> None:
+        mark = mark_of(library, SOURDOUGH)
+        gold.mark("Who is Bertha?", mark)
+        gold.deny("Who is Bertha?")
+        gold.deny("Who is the king of bread?")
+        assert gold.judged() == [Judged("Who is Bertha?"), Judged("Who is the king of bread?")]
+        gold.mark("Who is Bertha?", mark)
+        gold.forget("Who is the king of bread?")
+        assert gold.judged() == [Judged("Who is Bertha?", (mark,))]
+        gold.forget("Who is Bertha?")
+        assert gold.judged() == []
+
+    def test_marks_stay_when_a_post_is_edited_and_go_when_it_is_removed(self, gold: Any, library: Any) -> None:
+        bread, flat = (mark_of(library, story) for story in (SOURDOUGH, FLATBREAD))
+        for mark in (bread, flat):
+            gold.mark("What bread?", mark)
+        gold.mark("When is it fed?", bread)
+        put(library, post(SOURDOUGH.replace("50 grams", "a spoon"), source="/blog/keeping-a-sourdough-starter.md"))
+        assert Judged("When is it fed?", (bread,)) in gold.judged()
+        library.remove(bread.post_id)
+        assert gold.judged() == [Judged("What bread?", (flat,))]
+
+    def test_a_post_that_is_not_there_cannot_be_marked(self, gold: Any) -> None:
+        with pytest.raises(NotFound):
+            gold.mark("When is it fed?", Mark("nosuchpost00", 0, 4, "Feed"))
+        assert gold.judged() == []
+
+
+def mark_of(library: Any, story: str) -> Mark:
+    """Add a story and return a mark on its last passage."""
+    passage = put(library, post(story))[0][-1]
+    return Mark(passage.post_id, passage.start, passage.end, passage.text)
 
 
 @pytest.fixture

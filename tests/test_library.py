@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from rag.errors import StoreError
-from rag.records import Passage
+from rag.records import Mark, Passage
+from store.gold import SqliteGold
 from store.library import MIGRATIONS, SqliteLibrary, free_bytes
 from tests.fakes import FakeEmbedder
 from tests.house import ROOT
@@ -218,6 +219,17 @@ class TestForgetting:
         assert not on_disk(self.SECRET, path.parent)
         assert library.count()[0] == 2
         library.close()
+        assert not on_disk(self.SECRET, path.parent)
+
+    def test_what_was_marked_in_a_removed_post_goes_with_it_and_so_does_the_question(
+        self, library: SqliteLibrary, path: Path
+    ) -> None:
+        [stored, *_] = put(library, self.story())
+        gold = SqliteGold(library)
+        gold.mark(f"Who knows the {self.SECRET}?", Mark(stored.post_id, stored.start, stored.end, stored.text))
+        library.remove(stored.post_id)
+        library.scrub()
+        assert gold.judged() == []
         assert not on_disk(self.SECRET, path.parent)
 
     def test_nothing_of_a_replaced_text_is_left_on_the_disk(self, library: SqliteLibrary, path: Path) -> None:
