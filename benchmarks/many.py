@@ -33,7 +33,9 @@ def posts() -> Iterator[Post]:
     """Yield the real posts, then repeat them for ever, each time with other words."""
     real = [post for path in find_files(datasets() / "blogs") for post in _read(path)]
     words = Counter(word for post in real for word in set(_WORD.findall(post.text)))
-    ranked = [word for word, posts in words.most_common() if 3 <= posts <= len(real) // 10]
+    ranked = sorted(
+        (word for word, posts in words.items() if 3 <= posts <= len(real) // 10), key=lambda w: (-words[w], w)
+    )
     places = {word: place for place, word in enumerate(ranked)}
     yield from real
     for turn in count(1):
