@@ -20,7 +20,8 @@ from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
 from rag.overview import overview
-from rag.ports import Catalogue, Embedder, Library, Progress, Readers, VectorIndex, Writer
+from rag.ports import Catalogue, Embedder, Gold, Library, Progress, Readers, VectorIndex, Writer
+from rag.quality import SHOWN, Quality
 from rag.query import parse
 from rag.records import (
     Answer,
@@ -40,7 +41,6 @@ from rag.search import clean_question, search
 from rag.sites import Finding
 from rag.sources import Chosen, Sources
 
-SHOWN_HITS = 8  # passages listed under an answer
 CHECKED_EVERY = timedelta(days=1)
 BUILDING = "The search index is still being built, and nothing with these words was found yet. Ask again in a moment."
 _REFUSED = "refused-"  # begins the name of an upload's folder in the inbox
@@ -54,6 +54,7 @@ class Engine:
         self,
         library: Library,
         catalogue: Catalogue,
+        gold: Gold,
         index: VectorIndex,
         embedder: Embedder,
         writer: Writer,
@@ -78,6 +79,8 @@ class Engine:
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
         """What is being brought in, and what was last."""
+        self.quality = Quality(library, catalogue, gold, embedder, self)
+        """How well search does on these posts."""
 
     @property
     def activity(self) -> str:
@@ -209,7 +212,7 @@ class Engine:
         return self._indexing.reindex(report)
 
     def search(
-        self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN_HITS, turns: Sequence[Turn] = ()
+        self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN, turns: Sequence[Turn] = ()
     ) -> Found:
         """Return the passages that fit a question best, and whether the posts cover it; `turns` are the earlier ones of
         the conversation, oldest first. Raise BadQuestion."""
@@ -273,6 +276,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
+        self.quality.close()
         self.jobs.close()
         self._readers.close()
         self._fetcher.close()
