@@ -127,7 +127,7 @@ def post(shown: Post) -> str:
     rest = "…" if len(shown.text) > _WINDOW else ""
     return (
         f"<h3>{escape(shown.title)}</h3><p class='meta'>{_date_and_link(shown.date, shown.url)}</p>"
-        f"<div class='post' tabindex='0'>{_marked_up(escape(shown.text[:_WINDOW]))}{rest}</div>"
+        f"<div class='post' tabindex='0'>{marked_up(escape(shown.text[:_WINDOW]))}{rest}</div>"
     )
 
 
@@ -177,7 +177,7 @@ def _source(citation: Citation, found: Answer, text: str) -> str:
     return (
         f"<details class='source' id='footnote-{citation.number}'><summary>"
         f"<span class='number'>{citation.number}</span><span class='title'>{escape(citation.title)}</span>"
-        f"<q>{_marked_up(escape(_short(citation.quote, 280)))}</q></summary>"
+        f"<q>{marked_up(escape(short(citation.quote, 280)))}</q></summary>"
         f"<p class='meta'>{_date_and_link(citation.date, citation.url, citation.page)}</p>"
         f"<div class='post' tabindex='0'>{_highlighted(text, span, (citation.start, citation.end))}</div></details>"
     )
@@ -196,7 +196,7 @@ def _highlighted(text: str, passage: tuple[int, int], quote: tuple[int, int]) ->
     first = max(0, passage[0] - _WINDOW // 2)
     last = min(len(text), passage[1] + _WINDOW // 2)
     cuts = [first, passage[0], quote[0], quote[1], passage[1], last]
-    before, lead, marked, tail, after = (_marked_up(escape(text[a:b])) for a, b in pairwise(cuts))
+    before, lead, marked, tail, after = (marked_up(escape(text[a:b])) for a, b in pairwise(cuts))
     return (
         f"{'…' * (first > 0)}{before}<span class='passage'>{lead}<mark>{marked}</mark>{tail}</span>{after}"
         f"{'…' * (last < len(text))}"
@@ -208,7 +208,7 @@ def _hit(hit: Hit) -> str:
     return (
         f"<li><strong>{escape(hit.passage.heading or hit.title)}</strong> "
         f"<span class='meta'>score {hit.score:.2f} (words {hit.lexical:.2f}{cosine})</span>"
-        f"<div>{_marked_up(escape(_short(hit.passage.text, 600)))}</div></li>"
+        f"<div>{marked_up(escape(short(hit.passage.text, 600)))}</div></li>"
     )
 
 
@@ -277,7 +277,7 @@ def _date_and_link(date: str | None, url: str | None, page: int | None = None) -
     return " · ".join(part for part in (escape(date or ""), f"page {page}" if page else "", link) if part)
 
 
-def _marked_up(escaped: str) -> str:
+def marked_up(escaped: str) -> str:
     """Make Markdown pleasant to read without moving a word: only its marks change, and only on escaped text."""
     escaped = _FORMED.sub(r"<code class='block'>\g<0></code>", escaped)
     escaped = re.sub(r"!\[([^\]\n]{0,300})\]\([^)\s]{0,2000}\)", r"[\1]", escaped)
@@ -291,7 +291,8 @@ def _lines(text: str) -> str:
     return escape(text).replace("\n", "<br>")
 
 
-def _short(text: str, limit: int) -> str:
+def short(text: str, limit: int) -> str:
+    """Return a text on one line, cut to `limit` characters."""
     line = " ".join(
         re.sub(r"(?m)^(?:#{1,6} +|\s*```.*$)", "", text).split()
     )  # on one line, a heading's mark would make all of it one
