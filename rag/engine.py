@@ -219,7 +219,17 @@ class Engine:
         asked = parse(clean_question(question))
         if not asked.text:
             raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        return search(asked.text, self._library, self._index, self._embedder, mode, limit, asked.filters, turns)
+        return search(
+            asked.text,
+            self._library,
+            self._index,
+            self._embedder,
+            mode,
+            limit,
+            asked.filters,
+            turns,
+            self._indexing.scale,
+        )
 
     def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
         """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion.

@@ -13,6 +13,7 @@ from threading import Event
 import numpy as np
 
 from rag import passages as splitting
+from rag.coverage import UNMEASURED, Scale, measured
 from rag.errors import BadFile, StoreError
 from rag.fetch import Stopped
 from rag.passages import SPLITTER
@@ -41,6 +42,8 @@ class Indexing:
         """What goes on in the background, for people; empty when nothing does."""
         self.trouble = ""
         """What is wrong with models or index, for people; empty when nothing is."""
+        self.scale = UNMEASURED
+        """What is near and what is far in this index, see coverage.py."""
         self._prepared = False
 
     @property
@@ -64,6 +67,7 @@ class Indexing:
                 self.index.open(self._manifest(), self._sample())
             count = self._rebuild(report)
             self._prepared, self.trouble = True, ""
+            self.measure()
         return count
 
     def check(self) -> Check:
@@ -123,6 +127,17 @@ class Indexing:
         except StoreError as error:  # say, a full disk: what was done before stays done
             self.trouble = str(error)
 
+    def measure(self) -> None:
+        """Measure what is near and what is far in the index, if that was not done or the posts have changed much."""
+        if not self._prepared:
+            return
+        with self.changing:
+            noted = self.index.noted()
+            self.scale = Scale(**noted) if set(noted) == set(vars(UNMEASURED)) else UNMEASURED
+            if not self.scale.fits(self.library.count()[1]):
+                self.scale = measured(self.library, self.index, self.embedder)
+                self.index.note(vars(self.scale))
+
     def tell(self, what: str, report: Progress = silent) -> Progress:
         """Return a report that says on the page, too, how far something is."""
 
@@ -144,6 +159,7 @@ class Indexing:
             except StoreError as error:  # say, a full disk: what is there can still be searched
                 self.trouble = str(error)
             self._prepared = True
+            self.measure()
         finally:
             self.activity = ""
 

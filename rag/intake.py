@@ -91,7 +91,7 @@ class Intake:
         """
         for task in tasks:
             yield FileProgress(task.place, "waiting")
-        replaced = False
+        replaced = changed = False
         failed: set[str] = set()
         with (
             closing(_Ahead(self._read(tasks, stop, dedupe, away), _AHEAD)) as read,
@@ -100,9 +100,12 @@ class Intake:
             for batch in embedded.batches():
                 for outcome in self._write([step for steps in batch for step in steps], dedupe, failed):
                     replaced = replaced or outcome.state == "updated"
+                    changed = changed or outcome.state in ("added", "updated")
                     yield outcome
         if replaced:
             self._indexing.scrub()
+        if changed:
+            self._indexing.measure()
 
     def rows(self, place: str, state: FileState) -> Iterator[FileProgress]:
         """Yield a row for each post that a file or a page has given."""

@@ -395,6 +395,14 @@ class VectorIndex(Protocol):
         """Return the vector of each passage, float32, (len(ids), dimension); zeros where there is none."""
         ...
 
+    def note(self, facts: Mapping[str, float]) -> None:
+        """Keep what was measured on this index: it goes when the index goes."""
+        ...
+
+    def noted(self) -> dict[str, float]:
+        """Return what was last noted, {} if nothing was."""
+        ...
+
     def checks(self) -> list[Check]:
         """Say what the index holds and where it lies."""
         ...

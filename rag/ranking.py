@@ -63,6 +63,10 @@ class Terms:
         pairs = {(a, b): telling.get(a, 0.0) + telling.get(b, 0.0) for a, b in pairwise(order) if a != b}
         return cls(stems, pairs)
 
+    def known(self, passages: Sequence[Passage]) -> float:
+        """Return the share of the words, by their weight, that these passages have together (0..1)."""
+        return _share(self, frozenset().union(*(_known(self, passage) for passage in passages)))
+
     @property
     def total(self) -> float:
         """Return the weight of all words together."""

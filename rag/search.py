@@ -9,22 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rag.coverage import UNMEASURED, Scale, coverage_of, probability
 from rag.errors import BadQuestion
 from rag.followups import Asked, asked
 from rag.ports import Embedder, Library, VectorIndex
 from rag.ranking import Candidates, Floats, Terms, scores
-from rag.records import NO_FILTERS, Coverage, Filters, Found, Hit, Label, Passage, SearchMode, Turn
-from rag.words import stems_of, words_in
+from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
+from rag.words import words_in
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
+_TOLD_BY = 3  # best hits whose words tell whether the posts cover a question
 _KIN = 200  # passages of one post that are looked at for its mean cosine
-KNOWN_WORDS = 0.3
-"""What the share of a question's words that one hit has counts beside the best cosine: see ENOUGH."""
-ENOUGH = 0.45
-"""Best cosine + KNOWN_WORDS x best share of words from which the posts cover a question. On 2026-11-24, 200 questions a
-set put to their own and to each other's collection (seed_posts, xquad_en, zoomcamp_faq, clapnq_half, cranfield): AUROC
-0.994 (cosine alone 0.989); refuses 2 % of those put to their own and keeps 7 % of those put to another's."""
 
 
 def clean_question(question: str) -> str:
@@ -60,24 +56,34 @@ def search(
     limit: int,
     filters: Filters = NO_FILTERS,
     turns: Sequence[Turn] = (),
+    scale: Scale = UNMEASURED,
 ) -> Found:
     """Return the best passages for a question, at most `limit`, best first, and whether the posts cover it.
 
     "lexical" needs no model. "hybrid" and "dense" take what the index has; with none open, hybrid is lexical. `turns`
-    are the earlier ones of the conversation, oldest first.
+    are the earlier ones of the conversation, oldest first; `scale` is the index's own, see coverage.py. Only hybrid
+    search tells how likely it is that the posts answer.
     """
     wanted = asked(question, turns, None if mode == "lexical" else embedder)
     bm25 = _full_text(wanted, library, filters) if mode != "dense" else {}
     cosines = _nearest(wanted, library, index, filters)
     passages = library.passages(list(dict.fromkeys([*bm25, *cosines])))
     legs = _Legs(bm25, cosines)
-    if mode == "hybrid" and cosines:
-        scored, cosines = _second_look(wanted, passages, legs, library, index, embedder)
-    else:
+    if mode != "hybrid" or not cosines:
         scored = [cosines[p.id] if mode == "dense" else legs.words(p.id) for p in passages]
+        hits = _hits(passages, scored, legs, cosines, library, limit)
+        return Found(wanted.question, hits, "maybe" if hits else "not covered", None, wanted.words, filters)
+    terms = _terms(wanted, library)
+    scored, cosines = _second_look(wanted, terms, passages, legs, library, index, embedder)
     hits = _hits(passages, scored, legs, cosines, library, limit)
-    coverage: Coverage = "covered" if covers(wanted, hits) else "not covered"
-    return Found(wanted.question, tuple(hits), coverage, words=wanted.words, filters=filters)
+    near = sorted(((p, cosines[p.id]) for p in passages if p.id in cosines), key=lambda pair: -pair[1])
+    likely = probability(scale, wanted.vector, near, terms.known([hit.passage for hit in hits[:_TOLD_BY]]), embedder)
+    return Found(wanted.question, hits, coverage_of(likely), likely, wanted.words, filters)
+
+
+def _terms(wanted: Asked, library: Library) -> Terms:
+    weights = library.weights([*words_in(wanted.question), *wanted.carried])
+    return Terms.of(wanted.question, weights, dict.fromkeys(wanted.words, 1.0) | dict(wanted.carried))
 
 
 def _full_text(wanted: Asked, library: Library, filters: Filters) -> dict[int, float]:
@@ -99,6 +105,7 @@ def _nearest(wanted: Asked, library: Library, index: VectorIndex, filters: Filte
 
 def _second_look(
     wanted: Asked,
+    terms: Terms,
     passages: Sequence[Passage],
     legs: _Legs,
     library: Library,
@@ -113,8 +120,6 @@ def _second_look(
         vectors[at] = stored.get(hash_, 0.0)
     found = vectors @ wanted.vector
     cosines = {p.id: float(c) for p, c, v in zip(passages, found, vectors, strict=True) if v.any()}
-    weights = library.weights([*words_in(wanted.question), *wanted.carried])
-    terms = Terms.of(wanted.question, weights, dict.fromkeys(wanted.words, 1.0) | dict(wanted.carried))
     candidates = Candidates(
         passages,
         np.array([legs.bm25.get(passage.id, 0.0) for passage in passages]),
@@ -135,15 +140,6 @@ def _posts_cosines(wanted: Asked, passages: Sequence[Passage], library: Library,
     return np.array([means.get(passage.post_id, 0.0) for passage in passages])
 
 
-def covers(wanted: Asked, hits: Sequence[Hit]) -> bool:
-    """Say whether any hit is near enough to the question for an answer to be in the posts, or may be."""
-    if not hits or any(hit.cosine is None for hit in hits):
-        return bool(hits)
-    stems = stems_of(wanted.question)
-    known = max(len(stems & stems_of(hit.passage.embedded_text)) / max(1, len(stems)) for hit in hits)
-    return max(hit.cosine or 0.0 for hit in hits) + KNOWN_WORDS * known >= ENOUGH
-
-
 def _hits(
     passages: Sequence[Passage],
     scored: Sequence[float],
@@ -151,7 +147,7 @@ def _hits(
     cosines: Mapping[int, float],
     library: Library,
     limit: int,
-) -> list[Hit]:
+) -> tuple[Hit, ...]:
     """Return the best as hits, with their places in each leg."""
     by_words = {id_: rank for rank, id_ in enumerate(legs.bm25, start=1)}
     by_meaning = {id_: rank for rank, id_ in enumerate(legs.nearest, start=1)}
@@ -174,4 +170,4 @@ def _hits(
                 by_meaning.get(id_),
             )
         )
-    return hits
+    return tuple(hits)

@@ -113,6 +113,23 @@ class ChromaIndex:
         with self._lock:
             return self._opened.rows.vectors(ids) if self._opened else np.zeros((len(ids), 0), dtype=np.float32)
 
+    def note(self, facts: Mapping[str, float]) -> None:
+        """Keep what was measured on this index: it goes when the index goes."""
+        with self._lock, _explained():
+            if generation := self._current():
+                fresh = generation / "noted.new"
+                fresh.write_text(json.dumps(dict(facts)), encoding="utf-8")
+                os.replace(fresh, generation / "noted.json")
+
+    def noted(self) -> dict[str, float]:
+        """Return what was last noted, {} if nothing was."""
+        generation = self._current()
+        try:
+            facts = json.loads((generation / "noted.json").read_text(encoding="utf-8")) if generation else {}
+            return {str(name): float(value) for name, value in facts.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
     def checks(self) -> list[Check]:
         """Say what the index holds and where it lies."""
         with self._lock:

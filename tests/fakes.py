@@ -67,6 +67,11 @@ class FakeEmbedder:
             raise ModelError(self.trouble)
         self.ready = True
 
+    @property
+    def passages(self) -> list[str]:
+        """The texts that were passages: a line of headings, then the words."""
+        return [text for text in self.encoded if "\n" in text]
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
 
@@ -486,6 +491,7 @@ class FakeIndex:
         self._stored: dict[int, Vectors] = {}
         self._manifest: Manifest | None = None
         self._opened = False
+        self._noted: dict[str, float] = {}
         self._lock = threading.RLock()
 
     def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
@@ -505,7 +511,7 @@ class FakeIndex:
 
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
         with self._lock:
-            self._manifest, self._opened = manifest, True
+            self._manifest, self._opened, self._noted = manifest, True, {}
             self._stored = dict(zip(ids, vectors, strict=True))
         progress(len(ids), len(ids))
 
@@ -538,6 +544,12 @@ class FakeIndex:
             none = np.zeros(width, dtype=np.float32)
             rows = [self._stored.get(int(id_), none) if self._opened else none for id_ in ids]
         return np.array(rows, dtype=np.float32).reshape(len(ids), width)
+
+    def note(self, facts: Mapping[str, float]) -> None:
+        self._noted = dict(facts)
+
+    def noted(self) -> dict[str, float]:
+        return self._noted
 
     def checks(self) -> list[Check]:
         return [Check("index", self._opened, f"{len(self._stored)} vectors in memory")]

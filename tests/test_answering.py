@@ -134,7 +134,11 @@ def test_a_heading_is_not_quoted_for_it_says_nothing() -> None:
 def test_a_stopped_answer_is_not_replaced_by_a_quote() -> None:
     stop = Event()
     for answer in write(
-        Answer(QUESTION, asked=QUESTION, hits=HITS), FakeWriter("The moon ", "is made ", "of cheese."), FakeEmbedder(), stop, Clock()
+        Answer(QUESTION, asked=QUESTION, hits=HITS),
+        FakeWriter("The moon ", "is made ", "of cheese."),
+        FakeEmbedder(),
+        stop,
+        Clock(),
     ):
         stop.set() if answer.text else None
     assert answer.text.rstrip() == "The moon"

@@ -11,7 +11,7 @@ import pytest
 
 from rag.errors import BadQuestion, ModelError
 from rag.records import Hit, Manifest, Passage, Post
-from rag.search import ENOUGH, KNOWN_WORDS, clean_question, covers, search
+from rag.search import clean_question, search
 from rag.words import words_of
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder, FakeIndex
@@ -174,24 +174,3 @@ class TestQuestions:
         # what a shell hands over when its bytes are no UTF-8
         cleaned = clean_question(os.fsdecode(b"Who baked at the caf\xe9?"))
         assert cleaned.encode("utf-8").startswith(b"Who baked at the caf")
-
-
-class TestRefusal:
-    QUESTION = "Why does the starter smell of vinegar?"
-
-    def hit(self, cosine: float | None, text: str = "Salt eats the chain of a bicycle.") -> Hit:
-        return Hit(Passage("p", 0, len(text), text, "", 1), "Diary", None, None, 1.0, cosine, 1.0)
-
-    def test_posts_cover_a_question_that_one_passage_is_near_enough_to(self) -> None:
-        far, near = self.hit(ENOUGH - 0.01), self.hit(ENOUGH)
-        assert not covers(self.QUESTION, [])
-        assert not covers(self.QUESTION, [far, far])
-        assert covers(self.QUESTION, [far, near])
-
-    def test_words_of_the_question_in_one_passage_make_up_for_some_distance(self) -> None:
-        text = "A starter that smells of vinegar is hungry."
-        assert covers(self.QUESTION, [self.hit(ENOUGH - KNOWN_WORDS + 0.01, text)])
-        assert not covers(self.QUESTION, [self.hit(ENOUGH - KNOWN_WORDS - 0.01, text)])
-
-    def test_what_nobody_measured_is_not_refused(self) -> None:
-        assert covers(self.QUESTION, [self.hit(None)])
