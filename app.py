@@ -124,7 +124,7 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
     shutil.rmtree(uploads, ignore_errors=True)  # what a killed process left there
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import build_ui, guard, is_local, launch_options
+    from rag.ui import build_ui, guard, is_local, launch_options, routes
 
     announced: list[handover.Server] = []
     door = handover.route(
@@ -136,7 +136,7 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
         app.launch(
             server_name=settings.host,
             server_port=settings.port or None,
-            app_kwargs={"routes": [door], "middleware": guard(settings.host)},
+            app_kwargs={"routes": [door, *routes(engine)], "middleware": guard(settings.host)},
             max_file_size=8 * settings.max_file_bytes,  # up to here the engine refuses with a sentence of its own
             prevent_thread_lock=True,
             **launch_options(),

@@ -9,8 +9,9 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from rag.engine import Engine
-from rag.ui import ask, posts, render
+from rag.ui import ask, posts, quality, render
 from rag.ui.guard import LocalOnly
+from rag.ui.quality import gold_route
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HERE = Path(__file__).parent
@@ -31,6 +32,8 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
                 asking = ask.build(engine)
             with gr.Tab("Posts", id="posts") as posts_tab:
                 adding = posts.build(engine, samples, local=local)
+            with gr.Tab("Quality", id="quality") as quality_tab:
+                measuring = quality.build(engine)
         gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
@@ -40,6 +43,13 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
             outputs=adding.fresh,
             show_progress="hidden",
         )
+        gr.on(
+            [page.load, quality_tab.select, adding.changed.change],
+            measuring.refresh,
+            outputs=measuring.fresh,
+            show_progress="hidden",
+        )
+        measuring.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
         asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
         asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
             adding.add_samples, show_progress="hidden"
@@ -70,6 +80,11 @@ def _theme() -> gr.themes.Base:
 def is_local(host: str) -> bool:
     """Say whether a page served at this host is for this machine alone."""
     return host in _LOOPBACK
+
+
+def routes(engine: Engine) -> list[Any]:
+    """Return what the page's server gives beside the page."""
+    return [gold_route(engine)]
 
 
 def guard(host: str) -> list[Any]:
