@@ -35,6 +35,7 @@ _LEG = 110  # characters of a passage shown in a leg
 _BOTH = 420  # and in the order of both
 _LEAD = 30  # characters of it before the first word looked for
 _READ = 6_000  # characters of a passage that are read for that
+_HEADING = re.compile(r"(?m)^#{1,6} .*\n?")
 _TOKEN = re.compile(r"&#?\w+;|[^\W_]+")  # an entity, which stays as it is, or a word
 
 
@@ -165,14 +166,14 @@ def _fused(hit: Hit, stems: frozenset[str], answers: frozenset[int]) -> str:
     words = f"words {_place(hit.lexical_rank)} (BM25 {hit.lexical:.2f})"
     meaning = f"meaning {_place(hit.dense_rank)}" + (f" (cosine {hit.cosine:.2f})" if hit.cosine is not None else "")
     return (
-        f"<li>{_title(hit)}<div class='meta'>score {hit.score:.2f} · {words} · {meaning}</div>"
-        f"<div>{_with_marks(hit.passage.text, stems, _BOTH)}</div>{_button(hit, answers)}</li>"
+        f"<li>{_title(hit, stems)}<div class='meta'>score {hit.score:.2f} · {words} · {meaning}</div>"
+        f"<div>{_excerpt(hit.passage.text, stems, _BOTH)}</div>{_button(hit, answers)}</li>"
     )
 
 
 def _leg(title: str, found: Found, stems: frozenset[str], answers: frozenset[int], score: Callable[[Hit], str]) -> str:
     rows = "".join(
-        f"<li>{_title(hit)}<div>{_with_marks(hit.passage.text, stems, _LEG)}</div>"
+        f"<li>{_title(hit, stems)}<div>{_excerpt(hit.passage.text, stems, _LEG)}</div>"
         f"<div class='meta'>{score(hit)} {_button(hit, answers)}</div></li>"
         for hit in found.hits
     )
@@ -183,8 +184,8 @@ def _listed(rows: str, kind: str) -> str:
     return f"<ol class='hits {kind}'>{rows}</ol>" if rows else "<p class='note'>Nothing was found.</p>"
 
 
-def _title(hit: Hit) -> str:
-    return f"<strong>{escape(hit.passage.heading or hit.title)}</strong>"
+def _title(hit: Hit, stems: frozenset[str]) -> str:
+    return f"<strong>{_with_marks(hit.passage.heading or hit.title, stems)}</strong>"
 
 
 def _place(rank: int | None) -> str:
@@ -219,14 +220,20 @@ def _gold_row(placed: Placed) -> str:
     )
 
 
-def _with_marks(text: str, stems: frozenset[str], limit: int) -> str:
-    """Return the part of a text with most of the words of these stems, escaped, and these words marked."""
+def _excerpt(text: str, stems: frozenset[str], limit: int) -> str:
+    """Render the part of a passage that has most of the words looked for, its headings left out."""
+    line = plain(short(_HEADING.sub("", text[:_READ]) or text[:_READ], _READ))
+    return _with_marks(_around(line, stems, limit), stems)
+
+
+def _with_marks(text: str, stems: frozenset[str]) -> str:
+    """Escape a text and mark the words that have one of these stems."""
 
     def mark(match: re.Match[str]) -> str:
         word = match.group()
         return f"<mark>{word}</mark>" if word[0] != "&" and stem(word.lower()) in stems else word
 
-    return _TOKEN.sub(mark, escape(_around(plain(short(text, _READ)), stems, limit)))
+    return _TOKEN.sub(mark, escape(text))
 
 
 def _around(line: str, stems: frozenset[str], limit: int) -> str:

@@ -79,9 +79,8 @@ def _build_number(engine: Engine) -> list[gr.components.Component]:
         now = [quality.running, quality.progress, quality.failure]
         if before == now:
             return [gr.skip()] * 7
-        ended = before is None or (before[0] and not quality.running)
         fresh = _number(engine)
-        return [now, *(fresh if ended else [gr.skip()] * 3 + fresh[3:])]
+        return [now, *([gr.skip()] * 3 + fresh[3:] if now[0] else fresh)]
 
     def start() -> list[Any]:
         engine.quality.start()
