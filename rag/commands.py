@@ -24,7 +24,7 @@ from rag.evaluate import evaluate
 from rag.jobs import Job
 from rag.ports import Progress
 from rag.readers import formats, printable
-from rag.records import Answer, Check, Citation, FileProgress, Hit, StoredPost
+from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
 from rag.search import clean_question
 from rag.sources import described, is_address
 
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
     )
+    search.add_argument("--explain", action="store_true", help="show each leg's rank and score")
     posts = command("posts", "List the posts, or print one whole.", "posts --json")
     posts.add_argument("id", nargs="?", metavar="ID")
     remove = command("remove", "Remove posts by their ids.", "remove 3f2a91c07b5e")
@@ -87,6 +88,10 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument("--limit", type=_positive, metavar="N", help="only the first N questions")
     measured.add_argument(
         "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
+    )
+    measured.add_argument("--history", action="store_true", help="put each question with the turns before it")
+    measured.add_argument(
+        "--outside", metavar="DIR2", help="put the questions of DIR2, too: how well are they refused?"
     )
     return top
 
@@ -249,13 +254,39 @@ def _narrowed(question: str) -> Iterator[Event]:
         yield {"log": f"Only passages {filters} are searched."}
 
 
-def _search(engine: Engine, question: str, limit: int, search: Any) -> Iterator[Event]:
+def _search(engine: Engine, question: str, limit: int, search: Any, explain: bool) -> Iterator[Event]:
     yield from _narrowed(question)
     if search != "lexical":
         yield from _preparing(engine)
-    hits = engine.search(question, search, limit).hits
-    lines = [f"{hit.score:.3f}  {hit.title}\n       {_short(hit.passage.text)}" for hit in hits]
-    yield {"text": "\n".join([*lines, f"{len(hits)} passages\n"]), "result": {"hits": [hit_json(hit) for hit in hits]}}
+    found = engine.search(question, search, limit)
+    lines = [_hit_lines(hit, explain) for hit in found.hits]
+    sure = "" if found.probability is None else f" ({found.probability:.2f})"
+    yield {
+        "text": "\n".join([*lines, f"{len(found.hits)} passages; {found.coverage}{sure}\n"]),
+        "result": {
+            "hits": [hit_json(hit) | (_legs_json(hit) if explain else {}) for hit in found.hits],
+            **_coverage_json(found),
+        },
+    }
+
+
+def _hit_lines(hit: Hit, explain: bool) -> str:
+    legs = _legs_json(hit)
+    why = [f"{name} #{leg['rank'] or '-'} {leg['score']}" for name, leg in legs.items()] if explain else []
+    return "\n       ".join([f"{hit.score:.3f}  {hit.title}", *why, _short(hit.passage.text)])
+
+
+def _legs_json(hit: Hit) -> dict[str, dict[str, Any]]:
+    cosine = None if hit.cosine is None else round(hit.cosine, 4)
+    return {
+        "lexical": {"rank": hit.lexical_rank, "score": round(hit.lexical, 4)},
+        "dense": {"rank": hit.dense_rank, "score": cosine},
+    }
+
+
+def _coverage_json(found: Found | Answer) -> dict[str, Any]:
+    probable = found.probability
+    return {"coverage": found.coverage, "probability": None if probable is None else round(probable, 4)}
 
 
 def _posts(engine: Engine, id: str | None) -> Iterator[Event]:  # noqa: A002 - the name that is typed
@@ -298,9 +329,12 @@ def diagnosis(checks: Sequence[Check]) -> Event:
     return {"text": "\n".join([*lines, ""]), "result": result, "exit": int(not well)}
 
 
-def _eval(engine: Engine, folder: str, limit: int | None, search: Any) -> Iterator[Event]:
+def _eval(
+    engine: Engine, folder: str, limit: int | None, search: Any, history: bool, outside: str | None
+) -> Iterator[Event]:
     yield {"log": f"Indexing {folder} in a temporary place; your own posts are not touched."}
-    result = evaluate(engine, Path(folder), search, limit)
+    other = Path(outside) if outside else None
+    result = evaluate(engine, Path(folder), search, limit, history=history, outside=other)
     yield {"text": "".join(f"{name:14} {value}\n" for name, value in result.items()), "result": result}
 
 
@@ -325,6 +359,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "answer": answer.text,
         "refused": answer.refused,
+        **_coverage_json(answer),
         "note": answer.note,
         "citations": [{key: getattr(citation, key) for key in keys} for citation in answer.citations],
         "sentences": [asdict(sentence) for sentence in answer.sentences],

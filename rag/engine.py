@@ -26,6 +26,7 @@ from rag.query import parse
 from rag.records import (
     Answer,
     Check,
+    Coverage,
     Document,
     FileProgress,
     Found,
@@ -241,7 +242,8 @@ class Engine:
         answer = Answer(clean_question(question), status="Searching your posts…")
         listed = overview(parse(answer.question), self._library, date.today())
         if listed:
-            answer = replace(answer, text=listed.text, posts=listed.posts, refused=listed.empty)
+            coverage: Coverage = "not covered" if listed.empty else "covered"
+            answer = replace(answer, text=listed.text, posts=listed.posts, refused=listed.empty, coverage=coverage)
             yield replace(answer, status="", done=True, timings=clock.ended())
             return
         yield answer

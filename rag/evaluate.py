@@ -5,18 +5,30 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rag.coverage import coverage_of
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
-from rag.records import Post, SearchMode
+from rag.records import Found, Post, SearchMode, Turn
 
 POOLED = 100  # passages that are searched for and pooled into documents
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of a collection: its words, the turns before it, and whether the collection answers it, None where
+    that is not said."""
+
+    text: str
+    turns: tuple[Turn, ...] = ()
+    answerable: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -24,8 +36,17 @@ class Collection:
     """A judged collection in BEIR layout: documents, questions, and which documents answer which question."""
 
     posts: list[Post]
-    questions: dict[str, str]
+    questions: dict[str, Question]
     judgements: dict[str, dict[str, int]]
+
+    def asked(self, limit: int | None) -> dict[str, Question]:
+        """Return the first questions that a document answers."""
+        judged = (id_ for id_ in self.questions if any(score > 0 for score in self.judgements.get(id_, {}).values()))
+        return {id_: self.questions[id_] for id_ in islice(judged, limit)}
+
+    def labelled(self, answerable: bool, limit: int | None) -> list[Question]:
+        """Return the first questions that are said to be answerable, or not to be."""
+        return list(islice((q for q in self.questions.values() if q.answerable is answerable), limit))
 
 
 def read_collection(folder: Path) -> Collection:
@@ -35,46 +56,97 @@ def read_collection(folder: Path) -> Collection:
             Post(source=row["_id"], title=str(row.get("title") or ""), text=str(row["text"]))
             for row in _rows(folder / "corpus.jsonl")
         ]
-        questions = {row["_id"]: row["text"] for row in _rows(folder / "queries.jsonl") if not row.get("furniture")}
-        judgements = _judgements(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        questions = {row["_id"]: _question(row) for row in _rows(folder / "queries.jsonl") if not row.get("furniture")}
+        collection = Collection(posts, questions, _judgements(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadFile(
             f"{folder}: this is not a collection in BEIR layout ({error}). "
             "Give a folder with corpus.jsonl, queries.jsonl and qrels.tsv."
         ) from error
-    asked = {
-        id_: text for id_, text in questions.items() if any(score > 0 for score in judgements.get(id_, {}).values())
-    }
-    if not asked:
+    if not collection.asked(1):
         raise BadFile(f"{folder}: no question has a judgement. Check that qrels.tsv belongs to queries.jsonl.")
-    return Collection(posts, asked, {id_: judgements[id_] for id_ in asked})
+    return collection
 
 
-def evaluate(engine: Engine, folder: Path, mode: SearchMode = "hybrid", limit: int | None = None) -> dict[str, Any]:
-    """Add a collection to an empty engine, put its first `limit` questions and return the metrics and timings."""
+def evaluate(
+    engine: Engine,
+    folder: Path,
+    mode: SearchMode = "hybrid",
+    limit: int | None = None,
+    *,
+    history: bool = False,
+    outside: Path | None = None,
+) -> dict[str, Any]:
+    """Add a collection to an empty engine, put its first `limit` questions and return the metrics and timings.
+
+    `history`: with the turns before each question. Where questions say whether they can be answered, and with the
+    questions of `outside`, another collection, "…_auroc" says how well the probability tells the two apart (hybrid
+    search only). Raise BadFile.
+    """
     collection = read_collection(folder)
-    questions = dict(list(collection.questions.items())[:limit])
+    others = read_collection(outside).asked(limit) if outside else {}
     engine.prepare()
     started = time.perf_counter()
     sources = _index(engine, collection.posts)
     index_s = time.perf_counter() - started
-    engine.search(next(iter(questions.values())), mode, 1)  # whatever loads at the first search loads here
+    put = _Put(engine, mode, history)
+    questions = collection.asked(limit)
+    put(next(iter(questions.values())))  # whatever loads at the first search loads here
+    put.times.clear()
     run: dict[str, dict[str, float]] = {}
-    times = []
+    likely: list[float | None] = []
     for id_, question in questions.items():
-        started = time.perf_counter()
-        hits = engine.search(question, mode, POOLED).hits
-        times.append((time.perf_counter() - started) * 1000)
+        found = put(question)
+        likely.append(found.probability)
         run[id_] = {}
-        for hit in hits:  # best first: a document counts as its best passage
+        for hit in found.hits:  # best first: a document counts as its best passage
             run[id_].setdefault(sources[hit.passage.post_id], hit.score)
     return {
         "documents": len(collection.posts),
         "queries": len(questions),
         **measure({id_: collection.judgements[id_] for id_ in questions}, run),
         "index_s": round(index_s, 3),
-        "search_ms_p50": round(float(np.percentile(times, 50)), 2),
-        "search_ms_p95": round(float(np.percentile(times, 95)), 2),
+        "search_ms_p50": round(float(np.percentile(put.times, 50)), 2),
+        "search_ms_p95": round(float(np.percentile(put.times, 95)), 2),
+        **_told_apart(
+            "refusal",
+            [put(question).probability for question in collection.labelled(True, limit)],
+            [put(question).probability for question in collection.labelled(False, limit)],
+        ),
+        **_told_apart("wrong_collection", likely, [put(question).probability for question in others.values()]),
+    }
+
+
+class _Put:
+    """Puts questions to an engine, and notes how long each search took (ms)."""
+
+    def __init__(self, engine: Engine, mode: SearchMode, history: bool) -> None:
+        self._engine = engine
+        self._mode = mode
+        self._history = history
+        self.times: list[float] = []
+
+    def __call__(self, question: Question) -> Found:
+        started = time.perf_counter()
+        found = self._engine.search(question.text, self._mode, POOLED, question.turns if self._history else ())
+        self.times.append((time.perf_counter() - started) * 1000)
+        return found
+
+
+def _told_apart(name: str, answerable: Sequence[float | None], others: Sequence[float | None]) -> dict[str, float]:
+    """Return AUROC, and the shares that are refused of both; {} if there are none of one kind, or no probabilities."""
+    # imported here: it takes a second, and only some collections need it
+    from sklearn.metrics import roc_auc_score
+
+    yes = [probable for probable in answerable if probable is not None]
+    no = [probable for probable in others if probable is not None]
+    if not yes or not no:
+        return {}
+    refused = [[coverage_of(probable) == "not covered" for probable in group] for group in (yes, no)]
+    return {
+        f"{name}_auroc": round(float(roc_auc_score([1] * len(yes) + [0] * len(no), yes + no)), 4),
+        f"{name}_refused_answerable": round(float(np.mean(refused[0])), 4),
+        f"{name}_refused_others": round(float(np.mean(refused[1])), 4),
     }
 
 
@@ -100,6 +172,19 @@ def _index(engine: Engine, posts: list[Post]) -> dict[str, str]:
         if outcome.state == "failed":
             raise FootnoteError(f"{outcome.source} could not be indexed: {outcome.error}")
     return {stored.id: stored.source for stored in engine.posts()}
+
+
+def _question(row: dict[str, Any]) -> Question:
+    said: list[Turn] = []
+    for line in row.get("history") or []:
+        role, _, text = line.partition(": ")
+        if role == "user":
+            said.append(Turn(text))
+        elif said:
+            said[-1] = Turn(said[-1].question, text)
+    labels = {"ANSWERABLE": True, "UNANSWERABLE": False}
+    answerable = row["answerable"] if "answerable" in row else labels.get(row.get("answerability", ""))
+    return Question(row["text"], tuple(said), answerable)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -170,15 +170,28 @@ class TestJson:
         ran = run("ask", "Who invented the zeppelin?", "--json")
         assert ran.code == 0
         assert ran.json["refused"] is True
+        assert ran.json["coverage"] == "not covered"
+        assert 0 <= ran.json["probability"] < 0.2
         assert ran.json["citations"] == []
 
     def test_search_lists_hits(self, light_house: House, run: Callable[..., Ran], posts: list[str]) -> None:
         for mode in ("hybrid", "dense", "lexical"):
             ran = run("search", "sourdough starter vinegar", "--limit", "2", "--search", mode, "--json")
             assert ran.code == 0
-            assert set(ran.json) == {"hits"}
+            assert set(ran.json) == {"hits", "coverage", "probability"}
             assert 1 <= len(ran.json["hits"]) <= 2
             self.check_hit(ran.json["hits"][0], posts[0], light_house)
+
+    def test_search_explains_itself(self, run: Callable[..., Ran], posts: list[str]) -> None:
+        ran = run("search", "sourdough starter vinegar", "--explain", "--json")
+        assert ran.json["coverage"] == "covered"
+        assert 0.5 < ran.json["probability"] <= 1
+        for hit in ran.json["hits"]:
+            assert set(hit["lexical"]) == set(hit["dense"]) == {"rank", "score"}
+        assert {1} <= {hit["lexical"]["rank"] for hit in ran.json["hits"]} & {
+            h["dense"]["rank"] for h in ran.json["hits"]
+        }
+        assert "lexical #1 1.0" in run("search", "sourdough starter vinegar", "--explain").out
 
     def check_hit(self, hit: dict[str, Any], post_id: str, house: House) -> None:
         assert set(hit) >= {"passage_id", "post_id", "title", "text", "start", "end", "score"}
@@ -485,7 +498,7 @@ class TestFrontDoor:
     def test_whatever_a_command_prints_stdout_holds_one_object(self, home: Path) -> None:
         ran = typed("search", "vinegar", "--search", "lexical", "--json", FOOTNOTE_HOME=str(home))
         assert ran.returncode == 0
-        assert json.loads(ran.stdout) == {"hits": []}
+        assert json.loads(ran.stdout) == {"hits": [], "coverage": "not covered", "probability": None}
         assert ran.stdout.count(b"\n") == 1
 
     @pytest.mark.parametrize("options", [(), ("--json",)])

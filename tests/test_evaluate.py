@@ -42,7 +42,9 @@ class TestCollections:
     def test_a_collection_is_read(self, tmp_path: Path) -> None:
         collection = read_collection(write(tmp_path))
         assert [post.source for post in collection.posts] == ["sour", "flat", "bike", "blank"]
-        assert collection.questions == {row["_id"]: row["text"] for row in QUESTIONS}
+        assert {id_: question.text for id_, question in collection.questions.items()} == {
+            row["_id"]: row["text"] for row in QUESTIONS
+        }
         assert collection.judgements["q2"] == {"flat": 2, "sour": 0}
 
     def test_judgements_may_lie_in_a_folder_of_their_own(self, tmp_path: Path) -> None:
@@ -54,7 +56,8 @@ class TestCollections:
     def test_questions_without_a_relevant_document_and_those_about_furniture_are_left_out(self, tmp_path: Path) -> None:
         questions = [*QUESTIONS, {"_id": "q4", "text": "Unjudged?"}, {"_id": "q5", "text": "Menu?", "furniture": True}]
         judgements = [("q1", "sour", 1), ("q2", "flat", 0), ("q5", "sour", 1)]
-        assert set(read_collection(write(tmp_path, questions=questions, judgements=judgements)).questions) == {"q1"}
+        collection = read_collection(write(tmp_path, questions=questions, judgements=judgements))
+        assert set(collection.asked(None)) == {"q1"}
 
     @pytest.mark.parametrize("missing", ["corpus.jsonl", "queries.jsonl", "qrels.tsv"])
     def test_a_folder_without_one_of_the_files_is_refused(self, tmp_path: Path, missing: str) -> None:
@@ -145,6 +148,54 @@ class TestEvaluation:
             *DOCUMENTS[1:],
         ]
         assert evaluate(light_house.engine, write(tmp_path / "beir", documents=documents))["accuracy@1"] == 1.0
+
+
+UNANSWERED = {"_id": "q4", "text": "Which enzyme breaks down lactose in toddlers?"}
+
+
+class TestRefusal:
+    def test_questions_that_nothing_answers_are_told_apart(self, light_house: House, tmp_path: Path) -> None:
+        questions = [{**row, "answerable": True} for row in QUESTIONS] + [{**UNANSWERED, "answerable": False}]
+        result = evaluate(light_house.engine, write(tmp_path / "beir", questions=questions))
+        assert result["queries"] == 3
+        assert result["refusal_auroc"] == 1.0
+        assert result["refusal_refused_answerable"] == 0.0
+        assert result["refusal_refused_others"] == 1.0
+
+    def test_partly_answerable_ones_are_left_out(self, light_house: House, tmp_path: Path) -> None:
+        labels = ("ANSWERABLE", "PARTIAL", "UNDERSPECIFIED", "UNANSWERABLE")
+        rows = [*QUESTIONS, UNANSWERED]
+        questions = [{**row, "answerability": label} for row, label in zip(rows, labels, strict=True)]
+        collection = read_collection(write(tmp_path / "beir", questions=questions))
+        assert [question.answerable for question in collection.questions.values()] == [True, None, None, False]
+        assert evaluate(light_house.engine, tmp_path / "beir")["refusal_auroc"] == 1.0
+
+    def test_questions_without_labels_have_no_figure(self, light_house: House, tmp_path: Path) -> None:
+        assert "refusal_auroc" not in evaluate(light_house.engine, write(tmp_path / "beir"))
+
+    def test_search_by_words_has_no_probability(self, light_house: House, tmp_path: Path) -> None:
+        questions = [{**row, "answerable": row["_id"] != "q3"} for row in QUESTIONS]
+        assert "refusal_auroc" not in evaluate(
+            light_house.engine, write(tmp_path / "a", questions=questions), "lexical"
+        )
+
+    def test_questions_of_another_collection_are_told_apart(self, light_house: House, tmp_path: Path) -> None:
+        documents = [{"_id": "enzyme", "title": "", "text": "Lactase is the enzyme that breaks down lactose."}]
+        other = write(tmp_path / "b", documents, [UNANSWERED], [("q4", "enzyme", 1)])
+        result = evaluate(light_house.engine, write(tmp_path / "a"), outside=other)
+        assert result["wrong_collection_auroc"] == 1.0
+        assert result["documents"] == 4
+
+    def test_the_turns_before_a_question_count_only_when_asked_for(self, light_house: House, tmp_path: Path) -> None:
+        follow_up = {
+            "_id": "q1",
+            "text": "And how often?",
+            "history": ["user: When is the sourdough starter fed?", "agent: Every morning, with rye flour."],
+        }
+        folder = write(tmp_path / "beir", questions=[follow_up], judgements=[("q1", "sour", 1)])
+        assert evaluate(light_house.engine, folder, history=True)["accuracy@1"] == 1.0
+        [question] = read_collection(folder).questions.values()
+        assert [turn.answer for turn in question.turns] == ["Every morning, with rye flour."]
 
 
 @pytest.mark.slow
