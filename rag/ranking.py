@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from rag.ports import Vectors
 from rag.records import Passage
+from rag.sentences import sentence_spans
 from rag.words import stem, stems_in_order
 
 Floats = NDArray[np.float64]
 
-LOOKED_AT = 50  # passages that get the second look
+LOOKED_AT = 30  # passages that get the second look; 50 give the same NDCG@10 within 0.0001, and take longer
 COSINE = 0.667
 BEST_WORDS = 0.18
 WORDS = 0.3
@@ -66,6 +67,11 @@ class Terms:
     def known(self, passages: Sequence[Passage]) -> float:
         """Return the share of the words, by their weight, that these passages have together (0..1)."""
         return _share(self, frozenset().union(*(_known(self, passage) for passage in passages)))
+
+    def in_a_sentence(self, passages: Sequence[Passage]) -> float:
+        """Return the largest share of the words, by their weight, that one sentence of these passages has (0..1)."""
+        sentences = (sentence for passage in passages for sentence in _sentences(passage.text))
+        return max((_share(self, sentence & self.weights.keys()) for sentence in sentences), default=0.0)
 
     @property
     def total(self) -> float:
@@ -137,6 +143,12 @@ def _stems(text: str) -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     """Return the stems of a text, and the pairs of them that stand side by side."""
     order = stems_in_order(text)
     return frozenset(order), frozenset(pairwise(order))
+
+
+@lru_cache(maxsize=5_000)
+def _sentences(text: str) -> tuple[frozenset[str], ...]:
+    """Return the stems of each sentence of a text."""
+    return tuple(frozenset(stems_in_order(text[start:end])) for start, end in sentence_spans(text))
 
 
 def _with_neighbours(own: Floats, vectors: Vectors) -> Floats:

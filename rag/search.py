@@ -5,6 +5,7 @@ Full-text finds names, code and numbers; vectors find other words for the same t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from rag.words import words_in
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 CANDIDATES = 100  # best passages of each leg that are fused
 _TOLD_BY = 3  # best hits whose words tell whether the posts cover a question
+_NEAR = 5  # nearest passages whose sentences do, too
 _KIN = 200  # passages of one post that are looked at for its mean cosine
 
 
@@ -65,8 +67,10 @@ def search(
     search tells how likely it is that the posts answer.
     """
     wanted = asked(question, turns, None if mode == "lexical" else embedder)
-    bm25 = _full_text(wanted, library, filters) if mode != "dense" else {}
-    cosines = _nearest(wanted, library, index, filters)
+    with ThreadPoolExecutor(1) as beside:  # neither leg holds the interpreter while it searches
+        words = beside.submit(_full_text, wanted, library, filters) if mode != "dense" else None
+        cosines = _nearest(wanted, library, index, filters)
+        bm25 = words.result() if words else {}
     passages = library.passages(list(dict.fromkeys([*bm25, *cosines])))
     legs = _Legs(bm25, cosines)
     if mode != "hybrid" or not cosines:
@@ -76,8 +80,9 @@ def search(
     terms = _terms(wanted, library)
     scored, cosines = _second_look(wanted, terms, passages, legs, library, index, embedder)
     hits = _hits(passages, scored, legs, cosines, library, limit)
-    near = sorted(((p, cosines[p.id]) for p in passages if p.id in cosines), key=lambda pair: -pair[1])
-    likely = probability(scale, wanted.vector, near, terms.known([hit.passage for hit in hits[:_TOLD_BY]]), embedder)
+    near = sorted((p for p in passages if p.id in cosines), key=lambda p: -cosines[p.id])[:_NEAR]
+    known = terms.known([hit.passage for hit in hits[:_TOLD_BY]])
+    likely = probability(scale, cosines[near[0].id], known, terms.in_a_sentence(near))
     return Found(wanted.question, hits, coverage_of(likely), likely, wanted.words, filters)
 
 
@@ -133,10 +138,12 @@ def _second_look(
 def _posts_cosines(wanted: Asked, passages: Sequence[Passage], library: Library, index: VectorIndex) -> Floats:
     """Return for each passage the mean cosine of its post."""
     kin = library.kin(dict.fromkeys(passage.post_id for passage in passages))
-    means = {}
-    for post_id, ids in kin.items():
-        some = ids[:: len(ids) // _KIN + 1]  # a book is known by a part of it
-        means[post_id] = float(np.mean(index.vectors(some) @ wanted.vector)) if len(some) else 0.0
+    some = {post_id: ids[:: len(ids) // _KIN + 1] for post_id, ids in kin.items() if len(ids)}  # a part of a book
+    if not some:
+        return np.zeros(len(passages))
+    cosines = index.vectors(np.concatenate(list(some.values()))) @ wanted.vector
+    sizes = np.array([len(ids) for ids in some.values()])
+    means = dict(zip(some, np.add.reduceat(cosines, np.cumsum(sizes) - sizes) / sizes, strict=True))
     return np.array([means.get(passage.post_id, 0.0) for passage in passages])
 
 

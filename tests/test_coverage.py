@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 
 from rag.coverage import COVERED, REFUSED, UNMEASURED, UNRELATED, Scale, coverage_of, measured, probability
-from rag.records import Passage
 from tests.fakes import FakeEmbedder
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 
 QUESTION = "Why does the starter smell of vinegar?"
-NEAR = "A starter that smells of vinegar is hungry."
 
 
 @pytest.fixture
@@ -23,27 +21,15 @@ def house(light_house: House) -> House:
     return light_house
 
 
-def likely(cosine: float, known: float, text: str = NEAR, scale: Scale = UNMEASURED) -> float:
-    embedder = FakeEmbedder()
-    passage = Passage("p", 0, len(text), text, "Diary", 1)
-    return probability(scale, embedder.encode_queries([QUESTION])[0], [(passage, cosine)], known, embedder)
-
-
 def test_the_nearer_the_passages_and_the_more_words_they_have_the_likelier_it_is() -> None:
-    assert 0 < likely(0.2, 0.1) < likely(0.5, 0.1) < likely(0.5, 0.9) < likely(0.8, 0.9) < 1
-
-
-def test_a_sentence_that_is_near_makes_up_for_a_passage_that_is_not() -> None:
-    assert likely(0.4, 0.5, NEAR) > likely(0.4, 0.5, "Salt eats the chain of a bicycle.")
+    likely = [
+        probability(UNMEASURED, *told) for told in ((0.2, 0.1, 0.1), (0.5, 0.1, 0.1), (0.5, 0.9, 0.1), (0.5, 0.9, 0.9))
+    ]
+    assert 0 < likely[0] < likely[1] < likely[2] < likely[3] < 1
 
 
 def test_what_is_near_depends_on_the_scale() -> None:
-    assert likely(0.5, 0.5, scale=Scale(0.1, 0.5)) > likely(0.5, 0.5, scale=Scale(0.5, 0.9))
-
-
-def test_no_passages_answer_nothing() -> None:
-    embedder = FakeEmbedder()
-    assert probability(UNMEASURED, embedder.encode_queries([QUESTION])[0], [], 1.0, embedder) == 0
+    assert probability(Scale(0.1, 0.5), 0.5, 0.5, 0.5) > probability(Scale(0.5, 0.9), 0.5, 0.5, 0.5)
 
 
 def test_there_are_three_outcomes() -> None:
