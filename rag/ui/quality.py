@@ -84,13 +84,13 @@ def _build_number(engine: Engine) -> list[gr.components.Component]:
 
     def start() -> list[Any]:
         engine.quality.start()
-        return _number(engine)
+        return [None, *_number(engine)]  # nothing seen: it may end before the next look, with the same last words
 
     def stop() -> None:
         engine.quality.cancel()
 
     gr.Timer(_TICK_S).tick(look, seen, [seen, *shown], **_QUIET)
-    measure.click(start, outputs=shown, **_QUIET)
+    measure.click(start, outputs=[seen, *shown], **_QUIET)
     cancel.click(stop, **_QUIET)
     return shown
 
