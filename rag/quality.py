@@ -22,7 +22,7 @@ from rag.ports import Catalogue, Embedder, Gold, Library
 from rag.questions import Question, check_questions, make_questions
 from rag.records import Found, SearchMode
 
-SAMPLE = 200  # questions of one measurement: 95 % certainty to about 5 of 100, in a quarter of a minute
+SAMPLE = 200  # questions of one measurement: 95 % certainty to about 6 of 100
 SHOWN = 8  # passages that a person sees and the writer may read
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 _LOOKED_AT = 10  # passages of each search that are looked at

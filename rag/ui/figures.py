@@ -22,13 +22,13 @@ EMPTY = (
 )
 UNMEASURED = (
     "<p class='note'>Nothing was measured yet. Footnote makes questions of your own posts, puts them to its search, "
-    "and counts how often the right passage comes up. It takes about half a minute.</p>"
+    "and counts how often the right passage comes up. It takes about a minute.</p>"
 )
 EXPLAINED = (
     "<p class='note'>The questions are made by rules, not by people: a sentence of a passage, its rarest word left "
     "out, most others replaced. On three collections that people have judged, this number was off by 5 of 100 (on the "
-    "hardest by 19), and told the better of two searches each time. So read it as a comparison: with last month, with "
-    "another model.</p>"
+    "hardest by 19), and told the better of two searches each time. So read it as a comparison with those before. A "
+    "weaker search model makes odder questions, too, which exaggerates the difference.</p>"
 )
 _KINDS: dict[SearchMode, str] = {"hybrid": "Both together", "dense": "Meaning alone", "lexical": "Words alone"}
 _COVERAGE: dict[Coverage, str] = {"covered": "Covered", "maybe": "Perhaps covered", "not covered": "Not covered"}
@@ -164,7 +164,7 @@ def _searched(found: Found) -> str:
 
 
 def _fused(hit: Hit, stems: frozenset[str], answers: frozenset[int]) -> str:
-    words = f"words {_place(hit.lexical_rank)} (BM25 {hit.lexical:.2f})"
+    words = f"words {_place(hit.lexical_rank)}" + (f" (BM25 {hit.lexical:.2f})" if hit.lexical_rank else "")
     meaning = f"meaning {_place(hit.dense_rank)}" + (f" (cosine {hit.cosine:.2f})" if hit.cosine is not None else "")
     return (
         f"<li>{_title(hit, stems)}<div class='meta'>score {hit.score:.2f} · {words} · {meaning}</div>"
