@@ -19,7 +19,7 @@ from rag.errors import FootnoteError
 from rag.gold import GoldSet, Placed
 from rag.jobs import SURPRISE
 from rag.ports import Catalogue, Embedder, Gold, Library
-from rag.questions import Question, check_questions, make_questions
+from rag.questions import MadeQuestion, check_questions, make_questions
 from rag.records import Found, SearchMode
 
 SAMPLE = 200  # questions of one measurement: 95 % certainty to about 6 of 100
@@ -151,10 +151,10 @@ class Quality:
             traceback.print_exception(error)
             self.failure = SURPRISE
 
-    def _questions(self, stop: Event) -> list[Question]:
+    def _questions(self, stop: Event) -> list[MadeQuestion]:
         """Make the questions; stopped, return those that there are."""
         self.progress = ("Making questions of your posts", 0, SAMPLE)
-        made: list[Question] = []
+        made: list[MadeQuestion] = []
         for question in make_questions(self._library, self._embedder, SAMPLE):
             made.append(question)
             self.progress = ("Making questions of your posts", len(made), SAMPLE)
@@ -163,7 +163,7 @@ class Quality:
         reasons = check_questions([(question.text, str(question.passage.id)) for question in made])
         return [question for question, reason in zip(made, reasons, strict=True) if not reason]
 
-    def _place(self, question: Question, mode: SearchMode) -> int:
+    def _place(self, question: MadeQuestion, mode: SearchMode) -> int:
         """Return the place of the right passage, 1 is the first; 0 if it is not among those looked at."""
         hits = self._engine.search(question.text, mode, _LOOKED_AT).hits
         return next((place for place, hit in enumerate(hits, start=1) if hit.passage.id == question.passage.id), 0)

@@ -55,14 +55,14 @@ _ASKS = re.compile(
 
 
 @dataclass(frozen=True)
-class Question:
+class MadeQuestion:
     """A question and the passage that it was made of."""
 
     text: str
     passage: Passage
 
 
-def make_questions(library: Library, embedder: Embedder, count: int) -> Iterator[Question]:
+def make_questions(library: Library, embedder: Embedder, count: int) -> Iterator[MadeQuestion]:
     """Yield up to `count` questions, each of another passage, the same ones for the same posts."""
     # by hashes: when posts come, most questions stay, and two measurements can be compared
     read = library.passages(sorted(library.passage_ids(), key=lambda id_: _number(str(id_)))[:_READ])
@@ -71,7 +71,7 @@ def make_questions(library: Library, embedder: Embedder, count: int) -> Iterator
     for passage in sorted(read, key=lambda passage: _number(passage.hash)):
         if made < count and (text := _question(passage, library, known)):
             made += 1
-            yield Question(text, passage)
+            yield MadeQuestion(text, passage)
 
 
 def check_questions(questions: Sequence[tuple[str, str]]) -> list[str]:
