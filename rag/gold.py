@@ -95,11 +95,13 @@ class GoldSet:
 
     def _passages(self, mark: Mark) -> list[Passage]:
         """Return the passages of a mark: where it was, where its text is now, or where most of that is."""
-        kin = self._library.kin([mark.post_id]).get(mark.post_id)
-        if kin is None:
+        try:
+            text = self._library.post(mark.post_id).text
+        except NotFound:  # removed since the marks were read
             return []
-        passages = self._library.passages(kin.tolist())
-        if (start := _place(mark, self._library.post(mark.post_id).text)) is not None:
+        kin = self._library.kin([mark.post_id]).get(mark.post_id)
+        passages = self._library.passages(kin.tolist()) if kin is not None else []
+        if (start := _place(mark, text)) is not None:
             return [passage for passage in passages if _covers(passage, start, start + len(mark.quote))]
         known = sketch(mark.quote)
         like = {passage.id: likeness(known, sketch(passage.text)) for passage in passages}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -99,3 +100,13 @@ def test_a_marked_passage_can_be_unmarked() -> None:
 
 def test_a_search_without_hits_says_so() -> None:
     assert shown().count("Nothing was found.") == 3
+
+
+def test_earlier_measurements_stand_in_rows_with_the_judged_questions_beside() -> None:
+    judged = replace(measured(50, 40, 45), judged=4, gold={mode: {"accuracy@1": 0.75} for mode in MODES})
+    page = figures.history([judged, measured(50, 30, 45)])
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in page.split("<tr>")[2:]]
+    assert rows == [
+        ["2026-11-25 08:00", "50", "80%", "90%", "75% of 4", "300", "a &lt;model&gt;"],
+        ["2026-11-25 08:00", "50", "60%", "90%", "–", "300", "a &lt;model&gt;"],
+    ]

@@ -33,6 +33,7 @@ EXPLAINED = (
 _KINDS: dict[SearchMode, str] = {"hybrid": "Both together", "dense": "Meaning alone", "lexical": "Words alone"}
 _COVERAGE: dict[Coverage, str] = {"covered": "Covered", "maybe": "Perhaps covered", "not covered": "Not covered"}
 _LEG = 110  # characters of a passage shown in a leg
+_WORDS = 40  # of a question that are shown
 _BOTH = 420  # and in the order of both
 _LEAD = 30  # characters of it before the first word looked for
 _READ = 6_000  # characters of a passage that are read for that
@@ -82,14 +83,8 @@ def progress(what: str, done: int, total: int) -> str:
 
 def history(known: Sequence[Measured]) -> str:
     """Render the measurements that are remembered, newest first."""
-    rows = "".join(
-        f"<tr><td>{escape(m.moment[:16].replace('T', ' '))}</td><td>{m.questions:,}</td>"
-        f"<td>{_share(m.scores['hybrid'].first, m.questions)} %</td>"
-        f"<td>{_share(m.scores['hybrid'].shown, m.questions)} %</td><td>{m.passages:,}</td>"
-        f"<td>{escape(m.embedder)}</td></tr>"
-        for m in known
-    )
-    return _table(["When (UTC)", "Questions", "First", f"Among {SHOWN}", "Passages", "Model"], rows)
+    head = ["When (UTC)", "Questions", "First", f"Among {SHOWN}", "Yours first", "Passages", "Model"]
+    return _table(head, "".join(map(_earlier, known)))
 
 
 def inspected(found: Found, words: Found, meaning: Found, judged: Placed) -> str:
@@ -116,6 +111,21 @@ def gold(placed: Sequence[Placed]) -> str:
         f"<ul class='gold'>{rows}</ul><p class='note'><a href='footnote/gold-set.zip' download>Download them</a> with "
         "your passages, as a collection in BEIR layout (a zip).</p>"
     )
+
+
+def _earlier(measured: Measured) -> str:
+    score, count = measured.scores["hybrid"], measured.questions
+    yours = f"{measured.gold['hybrid']['accuracy@1']:.0%} of {measured.judged:,}" if measured.gold else "–"
+    cells = (
+        escape(measured.moment[:16].replace("T", " ")),
+        f"{count:,}",
+        f"{_share(score.first, count)}%",
+        f"{_share(score.shown, count)}%",
+        yours,
+        f"{measured.passages:,}",
+        escape(measured.embedder),
+    )
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _mode(measured: Measured, mode: SearchMode) -> str:
@@ -156,10 +166,11 @@ def _table(head: Sequence[str], rows: str) -> str:
 
 def _searched(found: Found) -> str:
     sure = "" if found.probability is None else f" {found.probability:.2f}"
-    words = " ".join(f"<mark>{escape(word)}</mark>" for word in found.words)
+    words = " ".join(f"<mark>{escape(word)}</mark>" for word in found.words[:_WORDS])
     return (
         f"<p class='reading' data-inspected='{escape(found.question)}'>{_COVERAGE[found.coverage]}{sure}</p>"
-        f"<p class='note'>Searched for “{escape(found.question)}”{' by the words ' if words else ''}{words}</p>"
+        f"<p class='note'>Searched for “{escape(short(found.question, _BOTH))}”"
+        f"{' by the words ' if words else ''}{words}</p>"
     )
 
 

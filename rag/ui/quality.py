@@ -69,7 +69,7 @@ def _build_number(engine: Engine) -> list[gr.components.Component]:
     with gr.Row(elem_id="measure-row"):
         measure = gr.Button("Measure", variant="primary", size="sm", elem_id="measure")
         cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="cancel-measuring")
-    with gr.Accordion("Measurements before", open=False, visible=False, elem_id="history") as fold:
+    with gr.Accordion("Earlier measurements", open=False, visible=False, elem_id="history") as fold:
         history = gr.HTML()
     shown: list[Any] = [number, fold, history, running, measure, cancel]
     seen = gr.State(None)
@@ -141,7 +141,10 @@ def _build_inspector(engine: Engine) -> gr.HTML:
             return [wanted, *search(wanted), gr.skip()]
         return [gr.skip(), gr.skip(), *judge(wanted, event)]
 
-    gr.on([look.click, question.submit], search, question, [asked, found], trigger_mode="once", **_QUIET)
+    waiting = lambda: render.waiting("Searching your posts…")  # noqa: E731
+    gr.on([look.click, question.submit], waiting, outputs=found, trigger_mode="once", **_QUIET).then(
+        search, question, [asked, found], **_QUIET
+    )
     found.click(judge, asked, [found, judged], **_QUIET)
     judged.click(choose, asked, [question, asked, found, judged], **_QUIET)
     return judged
