@@ -152,7 +152,7 @@ class Indexing:
         try:
             self.embedder.load()
             try:
-                if self._resplit() or self.index.open(self._manifest(), self._sample()):
+                if self._resplit() or self.index.open(self._manifest(), self._sample()) or self.index.worn:
                     self._rebuild(report)
                 else:
                     self._mend()

@@ -376,6 +376,11 @@ class VectorIndex(Protocol):
         """Return the ids in the index; empty if none is open."""
         ...
 
+    @property
+    def worn(self) -> bool:
+        """Whether so much was deleted that a rebuild is due: until then some of that may lie on the disk."""
+        ...
+
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
         """Add or replace vectors."""
         ...

@@ -489,6 +489,7 @@ class FakeIndex:
 
     def __init__(self) -> None:
         self._stored: dict[int, Vectors] = {}
+        self._deleted = 0
         self._manifest: Manifest | None = None
         self._opened = False
         self._noted: dict[str, float] = {}
@@ -512,11 +513,15 @@ class FakeIndex:
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
         with self._lock:
             self._manifest, self._opened, self._noted = manifest, True, {}
-            self._stored = dict(zip(ids, vectors, strict=True))
+            self._stored, self._deleted = dict(zip(ids, vectors, strict=True)), 0
         progress(len(ids), len(ids))
 
     def ids(self) -> set[int]:
         return set(self._stored) if self._opened else set()
+
+    @property
+    def worn(self) -> bool:
+        return self._opened and self._deleted > len(self._stored) / 2
 
     def upsert(self, ids: Sequence[int], vectors: Vectors) -> None:
         with self._lock:
@@ -527,7 +532,7 @@ class FakeIndex:
         with self._lock:
             if self._opened:
                 for id_ in ids:
-                    self._stored.pop(id_, None)
+                    self._deleted += self._stored.pop(id_, None) is not None
 
     def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
         with self._lock:

@@ -736,6 +736,20 @@ class TestVectorIndex:
         assert index.ids() == {11, 33}
         assert {id_ for id_, _ in index.nearest(self.VECTORS[1], 5)} == {11, 33}
 
+    def test_one_that_lost_a_third_is_worn_until_it_is_rebuilt(self, index: Any) -> None:
+        self.build(index)
+        index.upsert([44], self.VECTORS[3:])
+        index.delete([22, 999])
+        assert not index.worn
+        index.delete([33])
+        assert index.worn
+        index.close()
+        assert not index.worn
+        assert index.open(MANIFEST, {11: self.VECTORS[0]}) == ""
+        assert index.worn
+        index.rebuild(MANIFEST, [11, 44], self.VECTORS[[0, 3]], silent)
+        assert not index.worn
+
     def test_closed_and_opened_again_it_answers_as_before(self, index: Any) -> None:
         self.build(index)
         index.upsert([44], self.VECTORS[3:])

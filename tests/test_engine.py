@@ -465,6 +465,16 @@ class TestRestarting:
         [hit, *_] = light_house.engine.search(QUESTION, "dense").hits
         assert (hit.passage.post_id, hit.cosine > 0.5) == (sour.post_id, True)
 
+    def test_an_index_that_lost_much_is_rebuilt_at_the_next_start(self, house: House) -> None:
+        bread = house.write_and_add("sourdough.md", SOURDOUGH)
+        house.write_and_add("bicycle.md", BICYCLE)
+        house.engine.remove([bread.post_id])
+        worn = house.index.worn
+        house.restart()
+        house.engine.prepare()
+        assert (worn, house.index.worn) == (True, False)
+        assert house.engine.search("Which salt eats the bicycle chain?", "dense").hits
+
     def test_with_another_embedder_posts_are_split_and_embedded_anew(self, house: House) -> None:
         added = house.write_and_add("sourdough.md", SOURDOUGH * 3)
         before = [passage.hash for passage in house.library.passages()]
