@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.rivals import memory_mb
 
 FOUND = 10
-WARM = 20  # questions that are put once before the clock runs
+WARM = 20  # questions that are put before the clock runs
 
 Searches = dict[str, Callable[[int], list[int]]]
 """Each takes the number of a question and returns the places of the best passages."""
@@ -116,16 +116,15 @@ def _langchain_chroma(job: Path, texts: list[str], vectors: Any) -> Any:
 
 
 def timed(searches: Searches, count: int) -> dict[str, Any]:
-    """Put each question to each search, some of them once before, and return the times and what was found."""
+    """Put each question to each search and return the times, those of the first few left out, and what was found."""
     rows: dict[str, Any] = {}
     for name, search in searches.items():
-        for number in range(min(count, WARM)):
-            search(number)
-        rows[name] = {"ms": [], "ids": []}
+        times, ids = [], []
         for number in range(count):
             started = time.perf_counter()
-            rows[name]["ids"].append(search(number))
-            rows[name]["ms"].append((time.perf_counter() - started) * 1000)
+            ids.append(search(number))
+            times.append((time.perf_counter() - started) * 1000)
+        rows[name] = {"ms": times[WARM:], "ids": ids}
     return rows
 
 
