@@ -75,7 +75,7 @@ def take_days(text: str, today: date) -> Days:
     for match in reversed(list(_SPOKEN.finditer(text))):
         try:
             first, last = _stretch(match, today)
-        except (ValueError, OverflowError):
+        except (KeyError, ValueError, OverflowError):
             continue
         rest = rest[: match.start()] + rest[match.end() :]
         after = max(filter(None, (after, first)), default=None)

@@ -135,13 +135,13 @@ class _Put:
 
 def _told_apart(name: str, answerable: Sequence[float | None], others: Sequence[float | None]) -> dict[str, float]:
     """Return AUROC, and the shares that are refused of both; {} if there are none of one kind, or no probabilities."""
-    # imported here: it takes a second, and only some collections need it
-    from sklearn.metrics import roc_auc_score
-
     yes = [probable for probable in answerable if probable is not None]
     no = [probable for probable in others if probable is not None]
     if not yes or not no:
         return {}
+    # imported here: it takes a second, and only some collections need it
+    from sklearn.metrics import roc_auc_score
+
     refused = [[coverage_of(probable) == "not covered" for probable in group] for group in (yes, no)]
     return {
         f"{name}_auroc": round(float(roc_auc_score([1] * len(yes) + [0] * len(no), yes + no)), 4),

@@ -28,6 +28,7 @@ GOING_ON = 0.35
 0.923, seed_posts 0.912 and 0.908."""
 NEAR = 0.2  # cosine to the last question or answer from which a question goes on with its subject
 
+_JOINED = 400  # characters of the last question that a leaning one is joined to
 _NO_VECTOR: Vectors = np.zeros(0, dtype=np.float32)
 _LEANS = re.compile(
     r"^\W*(?:and|but|or|so|then|also|what about|how about|what if|ok|okay|yes|no|sure|i see|i mean|i meant|sorry|oops"
@@ -75,16 +76,18 @@ def asked(question: str, turns: Sequence[Turn], embedder: Embedder | None) -> As
         for word in _telling(text):
             if word not in own:
                 carried[word] = max(carried.get(word, 0.0), share * count)
-    return Asked(f"{turns[-1].question} {question}" if leaning else question, own, carried, vector)
+    # from its end: one that was pasted must not fill the writer's prompt
+    return Asked(f"{turns[-1].question[-_JOINED:]} {question}" if leaning else question, own, carried, vector)
 
 
 def leans(question: str) -> bool:
     """Say whether a question makes no sense without what was said before it."""
-    if len(_telling(question)) <= 1 or _LEANS.search(question):
+    if not _telling(question) or _LEANS.search(question):
         return True
     said = _POINTS_NOWHERE.sub(lambda found: " " * len(found.group()), question)
+    found = _POINTS_BACK.search(said)  # the first has the fewest words before it
     # "how thin is it?" points back to another question, "how thin is a flatbread when it is done" to itself
-    return any(len(_telling(question[: found.start()])) < 2 for found in _POINTS_BACK.finditer(said))
+    return found is not None and len(_telling(question[: found.start()])) < 2
 
 
 def _telling(text: str) -> list[str]:

@@ -136,7 +136,10 @@ class Indexing:
             self.scale = Scale(**noted) if set(noted) == set(vars(UNMEASURED)) else UNMEASURED
             if not self.scale.fits(self.library.count()[1]):
                 self.scale = measured(self.library, self.index, self.embedder)
-                self.index.note(vars(self.scale))
+                try:
+                    self.index.note(vars(self.scale))
+                except StoreError as error:  # say, a full disk: it is measured again at the next start
+                    self.trouble = str(error)
 
     def tell(self, what: str, report: Progress = silent) -> Progress:
         """Return a report that says on the page, too, how far something is."""

@@ -86,6 +86,7 @@ class Quality:
         self._embedder = embedder
         self._engine = engine
         self._stop = Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self.gold = GoldSet(gold, library)
         """What the person has judged."""
@@ -101,10 +102,11 @@ class Quality:
 
     def start(self) -> None:
         """Begin to measure, in a thread of its own, unless that goes on already."""
-        if not self.running:
-            self._stop, self.failure, self.progress = Event(), "", ("Loading the search model", 0, 0)
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+        with self._starting:
+            if not self.running:
+                self._stop, self.failure, self.progress = Event(), "", ("Loading the search model", 0, 0)
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
 
     def cancel(self) -> None:
         """End the measurement that goes on; nothing of it is kept."""
@@ -133,11 +135,16 @@ class Quality:
             if self._library.passages([question.passage.id]):  # it is not gone meanwhile
                 for mode in MODES:
                     places[mode].append(self._place(question, mode))
+        if stop.is_set():
+            return None
         if not (count := len(places[MODES[0]])):
             raise FootnoteError(_NOTHING)
         moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
         scores = {mode: _score(found) for mode, found in places.items()}
-        return Measured(moment, self._embedder.name, self._library.count()[1], count, scores, **self._judged())
+        judged = self._judged(stop)
+        if stop.is_set():
+            return None
+        return Measured(moment, self._embedder.name, self._library.count()[1], count, scores, **judged)
 
     def _run(self) -> None:
         try:
@@ -168,20 +175,22 @@ class Quality:
         hits = self._engine.search(question.text, mode, _LOOKED_AT).hits
         return next((place for place, hit in enumerate(hits, start=1) if hit.passage.id == question.passage.id), 0)
 
-    def _judged(self) -> dict[str, Any]:
-        """Measure the gold set."""
+    def _judged(self, stop: Event) -> dict[str, Any]:
+        """Measure the gold set; stopped, a part of it."""
         from rag.evaluate import measure  # imported here: it drives the engine, which owns this
 
         placed = self.gold.all()
         answered = [question for question in placed if question.marks]
         denied = [question for question in placed if question.denied]
         judgements = {question.question: {str(id_): 1 for id_ in question.marks} for question in answered}
-        gold = {mode: measure(judgements, self._ranked(answered, mode)) for mode in MODES} if answered else {}
-        refused = sum(self._engine.search(question.question).coverage == "not covered" for question in denied)
+        gold = {mode: measure(judgements, self._ranked(answered, mode, stop)) for mode in MODES} if answered else {}
+        asked = (question.question for question in denied if not stop.is_set())
+        refused = sum(self._engine.search(question).coverage == "not covered" for question in asked)
         return {"judged": len(answered), "gold": gold, "denied": len(denied), "refused": refused}
 
-    def _ranked(self, questions: Iterable[Placed], mode: SearchMode) -> dict[str, dict[str, float]]:
-        found = {q.question: self._engine.search(q.question, mode, _LOOKED_AT).hits for q in questions}
+    def _ranked(self, questions: Iterable[Placed], mode: SearchMode, stop: Event) -> dict[str, dict[str, float]]:
+        asked = (question.question for question in questions if not stop.is_set())
+        found = {question: self._engine.search(question, mode, _LOOKED_AT).hits for question in asked}
         return {text: {str(hit.passage.id): hit.score for hit in hits} for text, hits in found.items()}
 
 

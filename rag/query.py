@@ -25,9 +25,8 @@ _TYPED = re.compile(
 _LIKE_A_DATE = re.compile(r"[0-9][0-9/.-]*")
 _SAYING = re.compile(r"[^\W_]")  # a letter or a digit: without one there is nothing to look for
 _ASKS = re.compile(
-    r"\W*(?:how|what|when|where|which|who|whom|whose|why|is|are|was|were|do|does|did|can|could|should|would|will)\b"
-    r"|.*\?\W*$",
-    re.IGNORECASE | re.DOTALL,
+    r"\W*(?:how|what|when|where|which|who|whom|whose|why|is|are|was|were|do|does|did|can|could|should|would|will)\b",
+    re.IGNORECASE,
 )
 _LONG = 8  # words; more of them in quotation marks, and nothing beside them, are a question that was pasted
 
@@ -79,14 +78,19 @@ def _days(after: str | None, before: str | None) -> str:
     return f"from {after} on" if after else f"until {before}"
 
 
+def _asks(text: str) -> bool:
+    """Say whether a text is a question, or a sentence of one."""
+    return bool(_ASKS.match(text)) or text.rstrip(" \t\n\"'”’).!…").endswith("?")
+
+
 def _filters_in(typed: str) -> list[re.Match[str]]:
     """Return what is surely a filter in what was typed, straight quotation marks in it."""
     found = [match for match in _TYPED.finditer(typed) if _may_filter(match)]
     rest = _without(found, typed)
     if len(found) == 1 and found[0]["phrase"] and not _SAYING.search(rest):
         whole = found[0]["phrase"]
-        return [] if _ASKS.match(whole) or len(whole.split()) > _LONG else found
-    if not _ASKS.match(rest):
+        return [] if _asks(whole) or len(whole.split()) > _LONG else found
+    if not _asks(rest):
         return found
     # in a sentence a dash is one, and an option is code: a word is left out only where the sentence has ended
     end = len(typed)

@@ -208,8 +208,8 @@ class Found:
     """What search brought: hits, best first, and how likely it is that the posts answer the question.
 
     `question` is what was searched for: it stands alone where the one that was typed did not. `words` are those of it
-    that full-text search looked for. `filters` are those that were typed. `probability` is calibrated (0..1), None
-    where only full-text search ran; `coverage` follows from it.
+    that tell what it is about. `filters` are those that were typed. `probability` is calibrated (0..1), None where not
+    both searches ran; `coverage` follows from it.
     """
 
     question: str

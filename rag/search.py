@@ -13,7 +13,7 @@ import numpy as np
 from rag.coverage import UNMEASURED, Scale, coverage_of, probability
 from rag.errors import BadQuestion
 from rag.followups import Asked, asked
-from rag.ports import Embedder, Library, VectorIndex
+from rag.ports import Embedder, Ids, Library, VectorIndex, Vectors
 from rag.ranking import Candidates, Floats, Terms, scores
 from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
 from rag.words import words_in
@@ -72,6 +72,8 @@ def search(
         cosines = _nearest(wanted, library, index, filters)
         bm25 = words.result() if words else {}
     passages = library.passages(list(dict.fromkeys([*bm25, *cosines])))
+    here = {passage.id for passage in passages}
+    cosines = {id_: cosine for id_, cosine in cosines.items() if id_ in here}  # the index may be a step behind
     legs = _Legs(bm25, cosines)
     if mode != "hybrid" or not cosines:
         scored = [cosines[p.id] if mode == "dense" else legs.words(p.id) for p in passages]
@@ -82,7 +84,7 @@ def search(
     hits = _hits(passages, scored, legs, cosines, library, limit)
     near = sorted((p for p in passages if p.id in cosines), key=lambda p: -cosines[p.id])[:_NEAR]
     known = terms.known([hit.passage for hit in hits[:_TOLD_BY]])
-    likely = probability(scale, cosines[near[0].id], known, terms.in_a_sentence(near))
+    likely = probability(scale, cosines[near[0].id] if near else 0.0, known, terms.in_a_sentence(near))
     return Found(wanted.question, hits, coverage_of(likely), likely, wanted.words, filters)
 
 
@@ -118,7 +120,7 @@ def _second_look(
     embedder: Embedder,
 ) -> tuple[list[float], dict[int, float]]:
     """Return the score of each passage, and the cosines of all that have a vector."""
-    vectors = index.vectors(np.array([passage.id for passage in passages], dtype=np.int64))
+    vectors = _vectors(index, np.array([passage.id for passage in passages], dtype=np.int64), wanted)
     missing = {at: passages[at].hash for at, vector in enumerate(vectors) if not vector.any()}
     stored = library.vectors(missing.values(), embedder.fingerprint) if missing else {}
     for at, hash_ in missing.items():  # the index may be a step behind
@@ -135,13 +137,20 @@ def _second_look(
     return scores(terms, candidates).tolist(), cosines
 
 
+def _vectors(index: VectorIndex, ids: Ids, wanted: Asked) -> Vectors:
+    """Return the passages' vectors, zeros if the index was closed meanwhile."""
+    vectors = index.vectors(ids)
+    width = wanted.vector.size
+    return vectors if vectors.shape[1] == width else np.zeros((len(ids), width), dtype=np.float32)
+
+
 def _posts_cosines(wanted: Asked, passages: Sequence[Passage], library: Library, index: VectorIndex) -> Floats:
     """Return for each passage the mean cosine of its post."""
     kin = library.kin(dict.fromkeys(passage.post_id for passage in passages))
     some = {post_id: ids[:: len(ids) // _KIN + 1] for post_id, ids in kin.items() if len(ids)}  # a part of a book
     if not some:
         return np.zeros(len(passages))
-    cosines = index.vectors(np.concatenate(list(some.values()))) @ wanted.vector
+    cosines = _vectors(index, np.concatenate(list(some.values())), wanted) @ wanted.vector
     sizes = np.array([len(ids) for ids in some.values()])
     means = dict(zip(some, np.add.reduceat(cosines, np.cumsum(sizes) - sizes) / sizes, strict=True))
     return np.array([means.get(passage.post_id, 0.0) for passage in passages])

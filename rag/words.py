@@ -5,7 +5,9 @@ On its own, because search, follow-ups and citations must take the same words fo
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
+from itertools import pairwise
 
 from snowballstemmer.english_stemmer import EnglishStemmer
 
@@ -15,9 +17,12 @@ STOP_WORDS = frozenset(
     "let like make me mean more most much my no nor not of off on one only or other our out over own please "
     "really same say she should so some such tell than that the their them then there these they thing things "
     "this those through to too under up us use used very was way we were what when where which while who whom "
-    "whose why will with would you your".split()
+    "whose why will with would you your don didn doesn isn aren wasn weren couldn shouldn wouldn hasn haven "
+    "hadn".split()
 )
 _WORD = re.compile(r"[^\W_]+")
+_TAIL = re.compile(r"(?<=\w)['’](?:s|t|d|ll|m|re|ve)\b")  # what's, don't: FTS5 would take the tail for a word
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]{3,}")
 
 
 def words_of(text: str) -> list[str]:
@@ -31,7 +36,7 @@ def words_of(text: str) -> list[str]:
 
 def words_in(text: str) -> list[str]:
     """Return the distinct words of a text, in order, lower case."""
-    return list(dict.fromkeys(_WORD.findall(text.lower())))
+    return list(dict.fromkeys(_words(text)))
 
 
 def stems_of(text: str) -> frozenset[str]:
@@ -41,7 +46,16 @@ def stems_of(text: str) -> frozenset[str]:
 
 def stems_in_order(text: str) -> list[str]:
     """Return the stem of every word, stop words among them, as often as it stands there."""
-    return [stem(word) for word in _WORD.findall(text.lower())]
+    return [stem(word) for word in _words(text)]
+
+
+def _words(text: str) -> list[str]:
+    """Cut a text into words as FTS5 does: small, without accents; scripts that have no spaces into pairs of signs."""
+    text = _TAIL.sub(" ", text.lower())
+    if not text.isascii():
+        text = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
+        text = _UNSPACED.sub(lambda run: " ".join(map("".join, pairwise(run.group()))), text)
+    return _WORD.findall(text)
 
 
 @lru_cache(maxsize=100_000)

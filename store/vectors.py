@@ -213,7 +213,10 @@ class _Generation:
     @property
     def deleted(self) -> int:
         """How many vectors were deleted since it was made."""
-        return int(self._count.read_text(encoding="utf-8")) if self._count.exists() else 0
+        try:
+            return int(self._count.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none were, or a kill cut the note short
+            return 0
 
     @classmethod
     def create(cls, folder: Path, manifest: Manifest) -> _Generation:
@@ -233,6 +236,8 @@ class _Generation:
 
     def self_test(self, expected: Mapping[int, Vectors]) -> str:
         """Return what is wrong with it, "" if the vectors find themselves."""
+        if len(self.ids) and self.ids[-1] >= len(self.rows):
+            return "the index failed its self-test: its file of vectors is cut short"
         held = set(self.ids.tolist())
         asked = [(id_, vector) for id_, vector in expected.items() if id_ in held]
         for id_, vector in asked:
@@ -250,8 +255,8 @@ class _Generation:
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete vectors."""
+        self.rows.clear(ids)  # first: what a kill keeps in Chroma is seen, and deleted, at the next start
         self._collection.delete(ids=[str(id_) for id_ in ids])
-        self.rows.clear(ids)
         left = np.setdiff1d(self.ids, np.asarray(ids, dtype=np.int64), assume_unique=True)
         self._count.write_text(str(self.deleted + len(self.ids) - len(left)), encoding="utf-8")
         self.ids = left

@@ -174,3 +174,23 @@ class TestQuestions:
         # what a shell hands over when its bytes are no UTF-8
         cleaned = clean_question(os.fsdecode(b"Who baked at the caf\xe9?"))
         assert cleaned.encode("utf-8").startswith(b"Who baked at the caf")
+
+
+def test_an_index_that_is_a_step_ahead_of_the_library_breaks_nothing(shelf: Shelf) -> None:
+    for story in STORIES:
+        shelf.library.remove(post(story).id)
+    found = search("sourdough starter", shelf.library, shelf.index, shelf.embedder, "hybrid", 8)
+    assert (found.hits, found.coverage) == ((), "not covered")
+
+
+def test_words_are_those_that_full_text_search_knows() -> None:
+    assert words_of("What's my cat's name? I don't know") == ["cat", "name"]
+    assert words_of("crème brûlée") == ["creme", "brulee"]
+    assert words_of("酸面包好") == ["酸面", "面包", "包好"]
+
+
+def test_a_question_typed_without_accents_has_the_words_of_a_post_with_them(shelf: Shelf) -> None:
+    shelf.put(post("The crème brûlée needs six yolks.", source="/creme.md", title="Dessert"))
+    found = search("How many yolks does creme brulee need?", shelf.library, shelf.index, shelf.embedder, "hybrid", 8)
+    assert found.hits[0].title == "Dessert"
+    assert found.coverage != "not covered"

@@ -1,0 +1,79 @@
+"""A question that leans on what was said takes it along; one that stands alone does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag.followups import GOING_ON, WORDS_CARRIED, asked, leans
+from rag.records import Turn
+from tests.fakes import FakeEmbedder
+
+TURN = Turn("When is the sourdough starter fed?", "The starter is fed every morning with rye flour.")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "And in 2024?",
+        "What about rye?",
+        "Why?",
+        "How thin is it?",
+        "Who wrote them?",
+        "Tell me more",
+        "ok and the salt",
+        "Is it safe?",
+    ],
+)
+def test_what_makes_no_sense_alone_leans(question: str) -> None:
+    assert leans(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How often is a sourdough starter fed?",
+        "What is SQLite?",
+        "What's SQLite?",
+        "Is it possible to bake bread without salt?",
+        "How does rye flour change the dough when it rises?",
+        "Are there any posts that mention an oven?",
+    ],
+)
+def test_what_makes_sense_alone_does_not(question: str) -> None:
+    assert not leans(question)
+
+
+def test_a_leaning_question_takes_words_and_meaning_along() -> None:
+    embedder = FakeEmbedder()
+    found = asked("And how often?", [TURN], embedder)
+    assert found.question == "When is the sourdough starter fed? And how often?"
+    assert found.carried["sourdough"] == WORDS_CARRIED
+    assert found.carried["flour"] < WORDS_CARRIED
+    before = embedder.encode_queries([TURN.question, "And how often?"])
+    assert found.vector @ before[0] > before[1] @ before[0]
+
+
+def test_one_that_goes_on_with_the_subject_takes_a_little_along() -> None:
+    found = asked("Which flour does the sourdough starter like?", [TURN], FakeEmbedder())
+    assert found.question == "Which flour does the sourdough starter like?"
+    assert found.carried["fed"] == pytest.approx(GOING_ON * WORDS_CARRIED)
+
+
+def test_another_subject_takes_nothing_along() -> None:
+    embedder = FakeEmbedder()
+    alone, after = (asked("What eats a bicycle chain in winter?", turns, embedder) for turns in ([], [TURN]))
+    assert after.carried == {}
+    assert after.question == alone.question
+    assert after.vector @ alone.vector == pytest.approx(1, abs=1e-5)
+
+
+def test_without_an_embedder_words_are_carried_all_the_same() -> None:
+    found = asked("And how often?", [TURN], None)
+    assert "sourdough" in found.carried
+    assert not found.vector.size
+
+
+def test_a_refused_turn_and_a_pasted_one_do_no_harm() -> None:
+    assert asked("And how often?", [Turn("When is it fed?")], FakeEmbedder()).carried
+    pasted = asked("And how often?", [Turn("bread " * 2000)], FakeEmbedder())
+    assert len(pasted.question) < 500
