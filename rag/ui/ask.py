@@ -1,11 +1,11 @@
-"""Tab Ask: a question, the answer as it is written, its footnotes and the passages behind it."""
+"""Tab Ask: a question, the answer as it is written, its footnotes, and what was asked before it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from threading import Event
+from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,9 @@ from rag.errors import FootnoteError, NotFound
 from rag.overview import tags_of
 from rag.query import narrowing
 from rag.records import Answer
+from rag.search import clean_question
 from rag.ui import render
+from rag.ui.conversation import Conversation
 from rag.ui.work import in_thread
 
 EXAMPLES = 3
@@ -25,11 +27,20 @@ element.addEventListener("toggle", async (event) => {
   const card = event.target, place = card.querySelector(":scope > .opened");
   if (!card.open || !place || place.innerHTML) return;
   place.innerHTML = "…";
-  place.innerHTML = await server.read(card.dataset.post);
+  place.innerHTML = await server.read({...card.dataset});
+  card.dispatchEvent(new Event("toggle"));  // page.js brings the passage into view
 }, true);
 """
+_BUTTONS = """
+element.addEventListener("click", (event) => {
+  if (event.target.closest && event.target.closest("button.quiet")) trigger("click");
+});
+"""
+_TO_THE_QUESTION = "() => document.querySelector('#question textarea').focus()"
 _ANY_TAG = ("any", "")
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
+Step = dict[Any, Any]
+"""What changes on the page: a component's new value each."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +53,51 @@ class AskTab:
     to_samples: gr.Button
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of the tab that an answer changes.
+
+    Whether the buttons are there is read from these by style.css: Gradio loses what is hidden and shown again at once.
+    """
+
+    earlier: gr.HTML
+    preface: gr.HTML
+    answer: gr.HTML
+    sources: gr.HTML
+    posts: gr.HTML
+    hits: gr.HTML
+
+    def cleared(self) -> Step:
+        """Return what stands there before the first question: nothing."""
+        return {getattr(self, part.name): "" for part in fields(self)}
+
+    def begun(self, talk: Conversation, said: str) -> Step:
+        """Return what stands in place of the last answer."""
+        return {**self.cleared(), self.earlier: render.conversation(talk.exchanges), self.answer: said}
+
+    def grown(self, engine: Engine, number: int, before: Answer | None, now: Answer) -> Step:
+        """Return what has changed with one more piece of an answer."""
+        step: Step = {self.answer: render.answer(now, number)}
+        if before is None or before.citations != now.citations:
+            step[self.sources] = render.sources(now, _texts(engine, now), number)
+        if before is None or before.hits != now.hits or now.done:
+            step[self.preface] = render.preface(now)
+            step[self.hits] = render.hits(now, number)
+        if now.done:
+            step[self.posts] = render.posts(now, number)
+        return step
+
+
 def build(engine: Engine) -> AskTab:
     """Build the tab inside the page that is being built."""
-    stops: dict[str, Event] = {}
+    kept = gr.State(Conversation())  # each tab of a browser gets a copy; a reload begins anew
+    reading: dict[str, Any] = {"padding": False, "server_functions": [_reader(engine)]}
     with gr.Column(visible=False, elem_id="empty") as empty:
         gr.HTML(render.EMPTY, padding=False)
         with gr.Row():
             to_posts = gr.Button("Add your posts", variant="primary")
             to_samples = gr.Button("Try it with the sample posts")
+    earlier = gr.HTML(elem_id="earlier", js_on_load=_READ_WHEN_OPENED + _BUTTONS, **reading)
     with gr.Row(elem_id="asking"):
         question = gr.Textbox(
             label="Your question",
@@ -57,83 +105,88 @@ def build(engine: Engine) -> AskTab:
             max_lines=6,
             scale=5,
             autofocus=True,
+            elem_id="question",
         )
         submit = gr.Button("Ask", variant="primary", scale=1, min_width=96, elem_id="submit")
-        stop = gr.Button("Stop", variant="stop", scale=1, min_width=96, visible=False, elem_id="stop")
+        stop = gr.Button("Stop", variant="stop", scale=1, min_width=96, elem_id="stop")
     with gr.Accordion("Narrow the search", open=False, visible=False, elem_id="narrow") as narrow, gr.Row():
         tag = gr.Dropdown(label="Tag", choices=[_ANY_TAG], value="", allow_custom_value=True, min_width=160)
         after = gr.Textbox(label="From", placeholder="2023 or 2023-03-15", max_lines=1, min_width=160)
         before = gr.Textbox(label="Until", placeholder="2023-03", max_lines=1, min_width=160)
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
+    preface = gr.HTML(elem_id="preface", padding=False, js_on_load=_BUTTONS)
     answer = gr.HTML(elem_id="answer", padding=False)
     sources = gr.HTML(elem_id="sources", padding=False)
-    posts = gr.HTML(
-        elem_id="found-posts", padding=False, server_functions=[_reader(engine)], js_on_load=_READ_WHEN_OPENED
-    )
-    with gr.Accordion("All passages found", open=False, visible=False, elem_id="hits") as fold:
-        hits = gr.HTML()
+    posts = gr.HTML(elem_id="found-posts", js_on_load=_READ_WHEN_OPENED, **reading)
+    hits = gr.HTML(elem_id="hits", padding=False)
+    parts = _Parts(earlier, preface, answer, sources, posts, hits)
+    filters = [tag, after, before]
+    outputs = {kept, *parts.cleared()}
 
-    inputs = [question, tag, after, before]
-    outputs = [answer, sources, posts, hits, fold, submit, stop]
+    def ask(talk: Conversation, typed: str, tag: str, after: str, before: str) -> Iterator[Step]:
+        yield {kept: talk}  # what was never given back, Gradio does not let go of when the tab is closed
+        yield from _stream(engine, parts, talk, typed or "", (tag or "", after or "", before or ""))
 
-    def ask(asked: str, tag: str, after: str, before: str, request: gr.Request) -> Iterator[Any]:
-        stops.get(request.session_hash or "", Event()).set()  # a new question ends the answer to the last
-        mine = Event()
-        stops[request.session_hash or ""] = mine
-        try:
-            chosen = (tag or "", after or "", before or "")
-            yield from _stream(engine, asked or "", chosen, mine)
-        finally:
-            mine.set()  # also when the tab is closed: the writer ends
-            if stops.get(request.session_hash or "") is mine:
-                del stops[request.session_hash or ""]
+    def ask_alone(talk: Conversation) -> Iterator[Step]:
+        for exchange in talk.exchanges[-1:]:  # with its filters: they stand in what was asked
+            yield from _stream(engine, parts, talk, exchange.answer.question, alone=True)
 
-    def halt(request: gr.Request) -> None:
-        stops.get(request.session_hash or "", Event()).set()
+    def start_anew(talk: Conversation, typed: str = "") -> Step:
+        talk.clear()
+        return {**parts.cleared(), question: typed, **dict.fromkeys(filters, "")}
 
-    gr.on([submit.click, question.submit], ask, inputs, outputs, trigger_mode="once", concurrency_limit=8, **_QUIET)
-    stop.click(halt, queue=False, **_QUIET)
+    asked: dict[str, Any] = {
+        "fn": ask,
+        "inputs": [kept, question, *filters],
+        "outputs": outputs,
+        "concurrency_limit": 8,
+        **_QUIET,
+    }
+    anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **_QUIET}
+    gr.on([submit.click, question.submit], trigger_mode="multiple", **asked)
+    preface.click(ask_alone, kept, outputs, concurrency_limit=8, **_QUIET)
+    stop.click(Conversation.halt, kept, queue=False, **_QUIET)
+    earlier.click(inputs=kept, **anew).then(js=_TO_THE_QUESTION)
     for example in examples:
-        example.click(lambda text: text, example, question, **_QUIET).then(
-            ask, inputs, outputs, concurrency_limit=8, **_QUIET
-        )
+        example.click(inputs=[kept, example], **anew).then(**asked)
     refresh = lambda: _refresh(engine)  # noqa: E731
     return AskTab(refresh, [empty, question, submit, narrow, tag, *examples], to_posts, to_samples)
 
 
-def _stream(engine: Engine, asked: str, chosen: tuple[str, str, str], stop: Event) -> Iterator[list[Any]]:
-    """Yield the tab's outputs while an answer grows."""
-    busy, idle = (
-        [gr.Button(visible=False), gr.Button(visible=True)],
-        [gr.Button(visible=True), gr.Button(visible=False)],
-    )
-    shown: Answer | None = None
-    yield [render.waiting("Searching your posts…"), "", "", "", gr.Accordion(visible=False), *busy]
+def _stream(
+    engine: Engine,
+    parts: _Parts,
+    talk: Conversation,
+    typed: str,
+    chosen: tuple[str, str, str] = ("", "", ""),
+    *,
+    alone: bool = False,
+) -> Iterator[Step]:
+    """Yield what changes on the tab while an answer grows."""
     try:
-        typed = f"{asked} {narrowing(*chosen)}"
-        for answers in in_thread(engine.ask(typed, stop)):
-            if not answers:
-                yield [gr.skip()] * 7  # a closed tab is noticed only at a yield
-                continue
-            last = answers[-1]
-            new_sources = shown is None or last.citations != shown.citations
-            new_hits = shown is None or last.hits != shown.hits
-            ends = new_hits or last.done
-            yield [
-                render.answer(last),
-                render.sources(last, _texts(engine, last)) if new_sources else gr.skip(),
-                render.posts(last) if last.posts else gr.skip(),
-                render.hits(last) if new_hits else gr.skip(),
-                # with nothing proven, the passages themselves are the best there is to read
-                gr.Accordion(visible=bool(last.hits), open=last.done and not last.citations) if ends else gr.skip(),
-                *[gr.skip(), gr.skip()],
-            ]
-            shown = last
+        whole = " ".join(part for part in (typed, narrowing(*chosen)) if part)
+        asking = talk.begin(clean_question(whole), alone=alone)
     except FootnoteError as error:
-        yield [render.trouble(str(error)), "", "", "", gr.Accordion(visible=False), *idle]
+        talk.interrupt()
+        yield parts.begun(talk, render.trouble(str(error)))
         return
-    yield [*[gr.skip()] * 5, *idle]
+    yield parts.begun(talk, render.waiting("Searching your posts…"))
+    last: Answer | None = None
+    try:
+        for answers in in_thread(engine.ask(asking.question, asking.stop, asking.turns)):
+            if not answers:
+                yield gr.skip()  # a closed tab is noticed only at a yield
+                continue
+            if not talk.keep(asking, answers[-1]):
+                yield gr.skip()  # the last step is repeated at the end, over what has taken this answer's place
+                return
+            yield parts.grown(engine, asking.number, last, answers[-1])
+            last = answers[-1]
+    except FootnoteError as error:
+        yield parts.begun(talk, render.trouble(str(error))) if talk.drop(asking) else gr.skip()
+    finally:
+        asking.stop.set()  # also when the tab is closed: the writer ends
 
 
 def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
@@ -145,14 +198,17 @@ def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
     return texts
 
 
-def _reader(engine: Engine) -> Callable[[str], str]:
-    """Return what the page calls when a post in a list is opened: thousands of texts would not fit into it."""
+def _reader(engine: Engine) -> Callable[[Any], str]:
+    """Return what the page calls with a card's data when it is opened."""
 
-    def read(post_id: str) -> str:
+    def read(card: Any) -> str:
+        named = card if isinstance(card, dict) else {}
+        first, end, quoted, unquoted = (int(n) for n in re.findall(r"\d{1,9}", f"{named.get('places')} 0 0 0 0")[:4])
         try:
-            return render.post(engine.post(str(post_id)))
+            shown = engine.post(str(named.get("post")))
         except FootnoteError as error:
             return render.trouble(str(error))
+        return render.opened(shown, (first, end), (quoted, unquoted)) if end else render.post(shown)
 
     return read
 

@@ -13,13 +13,19 @@ from rag.engine import Engine
 from rag.jobs import Job
 from rag.query import described, parse
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
+from rag.ui.conversation import Exchange, words_of
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
     "<div class='empty'><h2>There are no posts yet</h2><p>Add your blog: its address, a folder, an export, or single "
     "files, and ask it anything. Your posts stay on this machine.</p></div>"
 )
+Span = tuple[int, int]
+"""Where something begins and ends in a text, in characters."""
+
+UNSURE = "Your posts may not really answer this; check the footnotes."
 _LISTED = 20  # posts of a list that are in sight before it is unfolded
+_NEAREST = 5  # posts that are named where none covers a question
 _WINDOW = 20_000  # characters of a post shown around a quote; a book would make the page slow
 _STATES = {
     "waiting": "Waiting",
@@ -85,13 +91,28 @@ def example(title: str) -> str:
     return f"What is “{title if len(title) <= 60 else title[:59] + '…'}” about?"
 
 
-def answer(found: Answer) -> str:
-    """Render an answer as far as it is written, its footnotes as links to the sources below."""
+def conversation(earlier: Sequence[Exchange]) -> str:
+    """Render the way to a new topic and, folded, what was asked before the question that is shown."""
+    heading = "<h2>Earlier</h2>" if earlier else ""
+    folded = "".join(_exchange(exchange) for exchange in earlier)
+    return f"<div class='topic'>{heading}<button class='quiet' type='button'>New topic</button></div>{folded}"
+
+
+def preface(found: Answer) -> str:
+    """Render what to know before an answer is read: how the question was understood, and whether posts cover it."""
+    return _understood(found, " <button class='quiet' type='button'>Ask it on its own</button>") + _unsure(found)
+
+
+def answer(found: Answer, number: int = 0) -> str:
+    """Render an answer as far as it is written, its footnotes as links to the sources below.
+
+    `number` tells its footnotes from those of the other answers on the page.
+    """
     parts = [waiting(found.status)] if found.status else []
     if found.refused:
-        parts.append(f"<div class='written refused'>{escape(found.text)}</div>")
+        parts.append(f"<div class='written' aria-live='polite'>{escape(found.text)}</div>")
     elif found.text:
-        parts.append(f"<div class='written' aria-live='polite'>{_prose(found)}</div>")
+        parts.append(f"<div class='written' aria-live='polite'>{_prose(found, number)}</div>")
     if found.done and any(sentence.citation is None for sentence in found.sentences):
         parts.append(
             "<p class='note'><span class='unproven'>Dotted</span>: nothing in your posts was found to say this.</p>"
@@ -104,31 +125,42 @@ def answer(found: Answer) -> str:
     return f"<div data-answered='{escape(found.question) if found.done else ''}'>{''.join(parts)}</div>"
 
 
-def sources(found: Answer, texts: Mapping[str, str]) -> str:
+def sources(found: Answer, texts: Mapping[str, str], number: int = 0) -> str:
     """Render a card a footnote: closed, its quote; open, the quote inside its post."""
-    return "".join(_source(citation, found, texts.get(citation.post_id, "")) for citation in found.citations)
+    return "".join(_source(cited, found, texts.get(cited.post_id, ""), number) for cited in found.citations)
 
 
-def posts(found: Answer) -> str:
-    """Render the posts that a question about posts found: closed, title and day; one that is opened is fetched."""
-    cards = [_listed(post) for post in found.posts]
+def posts(found: Answer, number: int = 0) -> str:
+    """Render the posts that an answer names, closed: those that a question about posts found, or, where none covers
+    the question, those that come nearest."""
+    cards = [_listed(post, number) for post in found.posts]
     rest = "".join(cards[_LISTED:])
     more = f"<details class='more'><summary>and {len(cards) - _LISTED:,} more</summary>{rest}</details>" if rest else ""
-    return "".join(cards[:_LISTED]) + more
+    return "".join(cards[:_LISTED]) + more + _nearest(found, number)
 
 
-def hits(found: Answer) -> str:
+def hits(found: Answer, number: int = 0) -> str:
     """Render every passage found, best first, with its scores."""
-    return "<ol class='hits'>" + "".join(_hit(hit) for hit in found.hits) + "</ol>"
+    # with nothing proven, the passages themselves are the best there is to read
+    unfolded = " open" if found.done and not found.citations and not found.refused else ""
+    listed = "".join(map(_hit, found.hits))
+    return (
+        f"<details class='more' id='passages-{number}'{unfolded}><summary>All passages found</summary>"
+        f"<ol class='hits'>{listed}</ol></details>"
+        if listed
+        else ""
+    )
 
 
 def post(shown: Post) -> str:
     """Render a post whole."""
     rest = "…" if len(shown.text) > _WINDOW else ""
-    return (
-        f"<h3>{escape(shown.title)}</h3><p class='meta'>{_date_and_link(shown.date, shown.url)}</p>"
-        f"<div class='post' tabindex='0'>{marked_up(escape(shown.text[:_WINDOW]))}{rest}</div>"
-    )
+    return _about(shown) + _box(f"{marked_up(escape(shown.text[:_WINDOW]))}{rest}")
+
+
+def opened(shown: Post, passage: Span, quote: Span) -> str:
+    """Render a post at a passage of it, the quote in that marked."""
+    return _about(shown) + _box(_highlighted(shown.text, passage, quote))
 
 
 def jobs(known: Sequence[Job]) -> str:
@@ -153,53 +185,121 @@ def short_source(source: str) -> str:
     return str(PurePath(*PurePath(source).parts[-2:]))
 
 
-def _prose(found: Answer) -> str:
+def _prose(found: Answer, number: int) -> str:
     parts, position = [], 0
     for sentence in found.sentences:
         parts.append(_lines(found.text[position : sentence.start]))
-        parts.append(_sentence(sentence))
+        parts.append(_sentence(sentence, number))
         position = sentence.end
     parts.append(_lines(found.text[position:]))
     return "".join(parts)
 
 
-def _sentence(sentence: Sentence) -> str:
+def _sentence(sentence: Sentence, number: int) -> str:
     if sentence.citation is None:
         return f"<span class='unproven' title='not in your posts'>{_lines(sentence.text)}</span>"
-    number = sentence.citation
-    link = f"<a class='footnote' href='#footnote-{number}' aria-label='footnote {number}'>{number}</a>"
+    cited = sentence.citation
+    link = f"<a class='footnote' href='#footnote-{number}-{cited}' aria-label='footnote {cited}'>{cited}</a>"
     return f"{_lines(sentence.text)}<sup>{link}</sup>"
 
 
-def _source(citation: Citation, found: Answer, text: str) -> str:
-    passage = next((hit.passage for hit in found.hits if hit.passage.id == citation.passage_id), None)
-    span = (passage.start, passage.end) if passage else (citation.start, citation.end)
+def _source(cited: Citation, found: Answer, text: str, number: int) -> str:
+    quote = (cited.start, cited.end)
     return (
-        f"<details class='source' id='footnote-{citation.number}'><summary>"
-        f"<span class='number'>{citation.number}</span><span class='title'>{escape(citation.title)}</span>"
-        f"<q>{marked_up(escape(short(citation.quote, 280)))}</q></summary>"
-        f"<p class='meta'>{_date_and_link(citation.date, citation.url, citation.page)}</p>"
-        f"<div class='post' tabindex='0'>{_highlighted(text, span, (citation.start, citation.end))}</div></details>"
+        f"<details class='source' id='footnote-{number}-{cited.number}'>{_cited(cited)}"
+        f"<p class='meta'>{_date_and_link(cited.date, cited.url, cited.page)}</p>"
+        f"{_box(_highlighted(text, _passage_of(cited, found), quote))}</details>"
     )
 
 
-def _listed(post: StoredPost) -> str:
-    day = f"<span class='meta'>{escape(post.date or '')}</span>"
+def _cited(cited: Citation) -> str:
     return (
-        f"<details class='source' id='post-{escape(post.id)}' data-post='{escape(post.id)}'><summary>"
-        f"<span class='title'>{escape(post.title)}</span> {day}</summary><div class='opened'></div></details>"
+        f"<summary><span class='number'>{cited.number}</span><span class='title'>{escape(cited.title)}</span>"
+        f"<q>{marked_up(escape(short(cited.quote, 280)))}</q></summary>"
     )
 
 
-def _highlighted(text: str, passage: tuple[int, int], quote: tuple[int, int]) -> str:
-    """Return a post's text with the passage set apart and the quote marked."""
+def _passage_of(cited: Citation, found: Answer) -> Span:
+    passage = next((hit.passage for hit in found.hits if hit.passage.id == cited.passage_id), None)
+    return (passage.start, passage.end) if passage else (cited.start, cited.end)
+
+
+def _exchange(exchange: Exchange) -> str:
+    found, number = exchange.answer, exchange.number
+    written = answer(found, number) if found.text or found.note else done("Nothing was written.")
+    cards = [
+        _card(
+            f"footnote-{number}-{cited.number}",
+            _cited(cited),
+            cited.post_id,
+            _passage_of(cited, found),
+            (cited.start, cited.end),
+        )
+        for cited in found.citations
+    ]
+    return (
+        f"<details class='exchange' id='exchange-{number}'><summary>{escape(found.question)}</summary>"
+        f"{_understood(found)}{_unsure(found)}{written}{''.join(cards)}{posts(found, number)}</details>"
+    )
+
+
+def _understood(found: Answer, way_out: str = "") -> str:
+    last = found.asked.removesuffix(words_of(found.question)).strip()
+    return f"<p class='note'>Taken together with your last question: “{escape(last)}”{way_out}</p>" if last else ""
+
+
+def _unsure(found: Answer) -> str:
+    return f"<p class='unsure' role='note'>{UNSURE}</p>" if found.coverage == "maybe" else ""
+
+
+def _nearest(found: Answer, number: int) -> str:
+    """Render the posts that come nearest to a question that none covers, each opening at its best passage."""
+    best: dict[str, Hit] = {}
+    for hit in found.hits if found.refused else ():
+        best.setdefault(hit.passage.post_id, hit)
+    cards = [
+        _card(f"near-{number}-{id_}", _dated(hit.title, hit.date), id_, (hit.passage.start, hit.passage.end))
+        for id_, hit in list(best.items())[:_NEAREST]
+    ]
+    return f"<p class='note'>These come nearest:</p>{''.join(cards)}" if cards else ""
+
+
+def _listed(post: StoredPost, number: int) -> str:
+    return _card(f"post-{number}-{post.id}", _dated(post.title, post.date), post.id)
+
+
+def _dated(title: str, date: str | None) -> str:
+    day = f"<span class='meta'>{escape(date or '')}</span>"
+    return f"<summary><span class='title'>{escape(title)}</span> {day}</summary>"
+
+
+def _card(id_: str, summary: str, post_id: str, passage: Span = (0, 0), quote: Span = (0, 0)) -> str:
+    """Render a post that is fetched when its card is opened: the page would be too large with all of them in it."""
+    places = " ".join(map(str, (*passage, *quote)))
+    return (
+        f"<details class='source' id='{escape(id_)}' data-post='{escape(post_id)}' data-places='{places}'>"
+        f"{summary}<div class='opened'></div></details>"
+    )
+
+
+def _about(shown: Post) -> str:
+    return f"<h3>{escape(shown.title)}</h3><p class='meta'>{_date_and_link(shown.date, shown.url)}</p>"
+
+
+def _box(marked: str) -> str:
+    return f"<div class='post' tabindex='0'>{marked}</div>"
+
+
+def _highlighted(text: str, passage: Span, quote: Span) -> str:
+    """Return a post's text with the passage set apart and the quote in it, if there is one, marked."""
+    quote = quote if quote[1] > quote[0] else (passage[1], passage[1])
     first = max(0, passage[0] - _WINDOW // 2)
     last = min(len(text), passage[1] + _WINDOW // 2)
     cuts = [first, passage[0], quote[0], quote[1], passage[1], last]
     before, lead, marked, tail, after = (marked_up(escape(text[a:b])) for a, b in pairwise(cuts))
+    marked = f"<mark>{marked}</mark>" if marked else ""
     return (
-        f"{'…' * (first > 0)}{before}<span class='passage'>{lead}<mark>{marked}</mark>{tail}</span>{after}"
-        f"{'…' * (last < len(text))}"
+        f"{'…' * (first > 0)}{before}<span class='passage'>{lead}{marked}{tail}</span>{after}{'…' * (last < len(text))}"
     )
 
 
