@@ -61,7 +61,7 @@ def test_the_posts_found_are_a_turn_and_not_all_of_thousands_are_kept() -> None:
     found = tuple(StoredPost(f"{n:012}", f"/{n}.md", f"Bread {n}", None, None, (), 1) for n in range(500))
     talk.keep(talk.begin("which posts mention bread?"), Answer("which posts mention bread?", text="500.", posts=found))
     assert len(talk.exchanges[0].answer.posts) == LISTED
-    assert talk.begin("And rye?").turns == (Turn("which posts mention bread?", "500."),)
+    assert talk.begin("And rye?").turns == (Turn("which posts mention bread?", ""),)
 
 
 def test_a_question_asked_on_its_own_leans_on_nothing_and_the_next_one_only_on_it() -> None:

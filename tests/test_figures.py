@@ -49,7 +49,7 @@ def test_the_words_that_were_found_are_marked_by_their_stems() -> None:
     assert "<mark>starters</mark>" in page
     assert "<mark>starter</mark>’s" in page
     assert "<mark>startled" not in page
-    assert "words #1 (BM25 1.00) · meaning not found (cosine 0.40)" in page
+    assert "words #1 (1.00 of the best) · meaning not found (cosine 0.40)" in page
     assert "Covered 0.93" in page
 
 

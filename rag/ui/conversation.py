@@ -103,4 +103,5 @@ def words_of(question: str) -> str:
 
 
 def _turn(answer: Answer) -> Turn:
-    return Turn(words_of(answer.question), "" if answer.refused else answer.text)
+    # the words of "12 posts mention rye" are Footnote's own: they are not carried along
+    return Turn(words_of(answer.question), "" if answer.refused or answer.posts else answer.text)

@@ -94,7 +94,7 @@ def inspected(found: Found, words: Found, meaning: Found, judged: Placed) -> str
     both = "".join(_fused(hit, stems, answers) for hit in found.hits)
     return (
         f"{_searched(found)}<h3>Both together</h3>{_listed(both, 'fused')}{_denial(judged)}"
-        f"<div class='legs'>{_leg('Words alone', words, stems, answers, lambda hit: f'BM25 {hit.lexical:.2f}')}"
+        f"<div class='legs'>{_leg('Words alone', words, stems, answers, lambda hit: f'{hit.lexical:.2f} of the best')}"
         f"{_leg('Meaning alone', meaning, stems, answers, lambda hit: f'cosine {hit.cosine or 0:.2f}')}</div>"
     )
 
@@ -175,7 +175,7 @@ def _searched(found: Found) -> str:
 
 
 def _fused(hit: Hit, stems: frozenset[str], answers: frozenset[int]) -> str:
-    words = f"words {_place(hit.lexical_rank)}" + (f" (BM25 {hit.lexical:.2f})" if hit.lexical_rank else "")
+    words = f"words {_place(hit.lexical_rank)}" + (f" ({hit.lexical:.2f} of the best)" if hit.lexical_rank else "")
     meaning = f"meaning {_place(hit.dense_rank)}" + (f" (cosine {hit.cosine:.2f})" if hit.cosine is not None else "")
     return (
         f"<li>{_title(hit, stems)}<div class='meta'>score {hit.score:.2f} · {words} · {meaning}</div>"
