@@ -31,8 +31,8 @@ SHARED = 0.8
 
 All of these were chosen on seed_posts, xquad_en, scifact and zoomcamp_faq, so that what comes out is near the number
 from judged questions, for each search and in the differences between them. On 2026-11-25 (benchmarks/quality.py) it
-was off by 0.073 in the mean on these and clapnq_half (both legs together: 0.066), and
-told the better of two searches 14 times of 15. Changed by a tenth, none of them changes that by more than 0.02.
+was off by 0.073 in the mean on these and clapnq_half (both legs together: 0.066), and told the better of two searches
+14 times of 15. Changed by a tenth, none of them changes that by more than 0.02.
 Questions that people put have 4 to 10 words that carry meaning, 59 to 76 % of them their passage's own."""
 SEED = 7
 _READ = 5_000  # passages that the other words are taken from
