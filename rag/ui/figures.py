@@ -27,8 +27,8 @@ UNMEASURED = (
 EXPLAINED = (
     "<p class='note'>The questions are made by rules, not by people: a sentence of a passage, its rarest word left "
     "out, most others replaced. On five collections that people have judged, this number was off by 7 of 100 (at most "
-    "by 19), and told the better of two searches 14 times of 15. So read it as a comparison with those before. A weaker "
-    "search model makes odder questions, too, which exaggerates the difference.</p>"
+    "by 19), and told the better of two searches 14 times of 15. So read it as a comparison with those before. A "
+    "weaker search model makes odder questions, too, which exaggerates the difference.</p>"
 )
 _KINDS: dict[SearchMode, str] = {"hybrid": "Both together", "dense": "Meaning alone", "lexical": "Words alone"}
 _COVERAGE: dict[Coverage, str] = {"covered": "Covered", "maybe": "Perhaps covered", "not covered": "Not covered"}
