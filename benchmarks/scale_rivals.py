@@ -21,6 +21,7 @@ from benchmarks.rivals import memory_mb
 
 FOUND = 10
 WARM = 20  # questions that are put before the clock runs
+PATIENCE_S = 60  # after which a slow search gets no more questions
 
 Searches = dict[str, Callable[[int], list[int]]]
 """Each takes the number of a question and returns the places of the best passages."""
@@ -119,8 +120,10 @@ def timed(searches: Searches, count: int) -> dict[str, Any]:
     """Put each question to each search and return the times, those of the first few left out, and what was found."""
     rows: dict[str, Any] = {}
     for name, search in searches.items():
-        times, ids = [], []
+        times, ids, end = [], [], time.monotonic() + PATIENCE_S
         for number in range(count):
+            if number > 2 * WARM and time.monotonic() > end:
+                break
             started = time.perf_counter()
             ids.append(search(number))
             times.append((time.perf_counter() - started) * 1000)
