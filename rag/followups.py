@@ -35,6 +35,9 @@ _LEANS = re.compile(
     r"|thanks?|thank you|really|any other|any more|anything else|tell me more|more|go on)\b",
     re.IGNORECASE,
 )
+_DEFINES = re.compile(
+    r"^\W*(?:what|who)(?: is| are| was| were|['’]s)\b|^\W*define\b", re.IGNORECASE
+)  # "What is SQLite?"
 _POINTS_BACK = re.compile(
     r"\b(?:it|its|they|them|their|theirs|these|those|he|she|him|her|his|hers|this|that|the same|there)\b", re.IGNORECASE
 )
@@ -82,7 +85,8 @@ def asked(question: str, turns: Sequence[Turn], embedder: Embedder | None) -> As
 
 def leans(question: str) -> bool:
     """Say whether a question makes no sense without what was said before it."""
-    if not _telling(question) or _LEANS.search(question):
+    telling = len(_telling(question))
+    if not telling or _LEANS.search(question) or (telling == 1 and not _DEFINES.search(question)):
         return True
     said = _POINTS_NOWHERE.sub(lambda found: " " * len(found.group()), question)
     found = _POINTS_BACK.search(said)  # the first has the fewest words before it

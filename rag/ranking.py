@@ -50,6 +50,8 @@ class Terms:
     """The question's words by weight: how telling each is here (inverse document frequency, see Library.weights)."""
 
     weights: Mapping[str, float]
+    own: Mapping[str, float]
+    """Those that were typed, without those that earlier turns lend it."""
     pairs: Mapping[tuple[str, str], float]
 
     @classmethod
@@ -57,21 +59,27 @@ class Terms:
         """Take the words of a question: `weights` of all its words, and in `words` those that are searched for, with
         what each counts."""
         stems: dict[str, float] = {}
+        own: dict[str, float] = {}
         for word, counts in words.items():
-            stems[stem(word)] = max(stems.get(stem(word), 0.0), counts * weights.get(word, 0.0))
+            weight = counts * weights.get(word, 0.0)
+            for known in (stems, own) if counts == 1 else (stems,):
+                known[stem(word)] = max(known.get(stem(word), 0.0), weight)
         order = stems_in_order(question)
         telling = {stem(word): weight for word, weight in weights.items()}
         pairs = {(a, b): telling.get(a, 0.0) + telling.get(b, 0.0) for a, b in pairwise(order) if a != b}
-        return cls(stems, pairs)
+        return cls(stems, own, pairs)
 
     def known(self, passages: Sequence[Passage]) -> float:
         """Return the share of the words, by their weight, that these passages have together (0..1)."""
         return _share(self, frozenset().union(*(_known(self, passage) for passage in passages)))
 
     def in_a_sentence(self, passages: Sequence[Passage]) -> float:
-        """Return the largest share of the words, by their weight, that one sentence of these passages has (0..1)."""
+        """Return the largest share of its own words, by their weight, that one sentence of the passages has (0..1)."""
+        total = sum(self.own.values()) or 1.0
         sentences = (sentence for passage in passages for sentence in _sentences(passage.text))
-        return max((_share(self, sentence & self.weights.keys()) for sentence in sentences), default=0.0)
+        return max(
+            (sum(self.own[word] for word in sentence & self.own.keys()) / total for sentence in sentences), default=0.0
+        )
 
     @property
     def total(self) -> float:

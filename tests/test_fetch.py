@@ -430,7 +430,7 @@ def test_come_back_later_is_obeyed(site: LoopbackSite, fetcher: Fetcher) -> None
     assert site.count("/busy") == 3
 
 
-@pytest.mark.parametrize("when", ["3600", formatdate(time.time() + 3600, usegmt=True)])
+@pytest.mark.parametrize("when", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_come_back_much_later_is_said_and_kept(site: LoopbackSite, fetcher: Fetcher, when: str) -> None:
     site.pages["/busy"] = loopback.later(when)
     until = time.strftime("%Y-%m-%d %H", time.localtime(time.time() + 3600))
