@@ -65,7 +65,11 @@ def asked(question: str, turns: Sequence[Turn], embedder: Embedder | None) -> As
     if not turns:
         return Asked(question, own, {}, embedder.encode_queries([question])[0] if embedder else _NO_VECTOR)
     leaning = leans(question)
-    texts = [turns[-1].question, turns[0].question, turns[-1].answer or turns[-1].question]
+    last, first = turns[-1].question, turns[0].question
+    if leaning:  # in a chain of them it leans on the last question that stood alone, not on another subject's before
+        first = next((turn.question for turn in reversed(turns) if not leans(turn.question)), first)
+        last = last if last == first else f"{first} {last}"
+    texts = [last, first, turns[-1].answer or turns[-1].question]
     share, vector = float(leaning), _NO_VECTOR
     if embedder:
         alone, *earlier = embedder.encode_queries([question, *texts])
@@ -80,7 +84,7 @@ def asked(question: str, turns: Sequence[Turn], embedder: Embedder | None) -> As
             if word not in own:
                 carried[word] = max(carried.get(word, 0.0), share * count)
     # from its end: one that was pasted must not fill the writer's prompt
-    return Asked(f"{turns[-1].question[-_JOINED:]} {question}" if leaning else question, own, carried, vector)
+    return Asked(f"{last[-_JOINED:]} {question}" if leaning else question, own, carried, vector)
 
 
 def leans(question: str) -> bool:

@@ -77,3 +77,15 @@ def test_a_refused_turn_and_a_pasted_one_do_no_harm() -> None:
     assert asked("And how often?", [Turn("When is it fed?")], FakeEmbedder()).carried
     pasted = asked("And how often?", [Turn("bread " * 2000)], FakeEmbedder())
     assert len(pasted.question) < 500
+
+
+def test_a_chain_of_follow_ups_keeps_its_subject_and_lets_go_of_another() -> None:
+    chain = [
+        Turn("What eats a bicycle chain in winter?", "Salt."),
+        Turn("How do I bake a sourdough loaf?", "Slowly."),
+        Turn("How long does it take?", "Ten hours."),
+    ]
+    found = asked("And how hot?", chain, FakeEmbedder())
+    assert found.question == "How do I bake a sourdough loaf? How long does it take? And how hot?"
+    assert "sourdough" in found.carried
+    assert "bicycle" not in found.carried
