@@ -78,6 +78,9 @@ def run(size: int, cache: Path, rival: Path) -> None:
         exact = _write_job(home, questions, asked)
         footnote = _ran([sys.executable, "-m", "benchmarks.scale"], home)
         growth.append([passages, exact.posts, *_growth(footnote, exact)])
+    legs = [NAMES[leg] for leg in GROWTH]
+    print_table(["passages", "posts", "index s", "start s", "memory MB", "recall@10", *legs], growth)
+    print(f"\nms, 50th / 95th percentile of {len(questions) - WARM} questions.\n", flush=True)
     rows = _rows("Footnote", footnote, exact)
     for name, way, python in (
         ("numpy, exact", "numpy", sys.executable),
@@ -85,9 +88,6 @@ def run(size: int, cache: Path, rival: Path) -> None:
         ("LangChain", "langchain", rival_python(rival)),
     ):
         rows += _rows(name, _ran([python, "-m", "benchmarks.scale_rivals", way], home), exact)
-    legs = [NAMES[leg] for leg in GROWTH]
-    print_table(["passages", "posts", "index s", "start s", "memory MB", "recall@10", *legs], growth)
-    print(f"\nms, 50th / 95th percentile of {len(questions) - WARM} questions.\n")
     print_table(["way", "search", "p50 ms", "p95 ms", "recall@10", "build s", "start s", "memory MB"], rows)
     print(f"\n{size} passages; load of the machine at the end {os.getloadavg()[0]:.1f}.")
 
