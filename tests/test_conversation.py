@@ -143,7 +143,7 @@ def test_only_an_answer_that_may_be_none_comes_with_a_warning(coverage: Coverage
 def test_a_question_is_said_to_be_taken_with_the_last_one_only_where_it_was() -> None:
     typed = "And in winter? tag:bread"
     leaning = Answer(typed, asked="How often is the starter fed? And in winter?")
-    assert "last question: “How often is the starter fed?”" in render.preface(leaning)
+    assert "asked before: “How often is the starter fed?”" in render.preface(leaning)
     assert "Ask it on its own" in render.preface(leaning)
     assert render.preface(Answer(typed, asked="And in winter?")) == ""
     assert render.preface(Answer("which posts mention rye?")) == ""

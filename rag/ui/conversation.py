@@ -52,8 +52,8 @@ class Conversation:
         The last question asked again takes its own place: it never leans on itself.
         """
         self.interrupt()
-        said = words_of(question).casefold()
-        if self.exchanges and words_of(self.exchanges[-1].answer.question).casefold() == said:
+        said = unfiltered(question).casefold()
+        if self.exchanges and unfiltered(self.exchanges[-1].answer.question).casefold() == said:
             alone = alone or self.exchanges[-1].alone
             self.exchanges = self.exchanges[:-1]
         self.exchanges = self.exchanges[-REMEMBERED:]
@@ -97,11 +97,11 @@ class Conversation:
         return tuple(_turn(exchange.answer) for exchange in self.exchanges[since:])
 
 
-def words_of(question: str) -> str:
+def unfiltered(question: str) -> str:
     """Return a question without its filters, whole where it has nothing else. Raise BadQuestion."""
     return parse(question).text or question
 
 
 def _turn(answer: Answer) -> Turn:
     # the words of "12 posts mention rye" are Footnote's own: they are not carried along
-    return Turn(words_of(answer.question), "" if answer.refused or answer.posts else answer.text)
+    return Turn(unfiltered(answer.question), "" if answer.refused or answer.posts else answer.text)

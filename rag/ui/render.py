@@ -13,7 +13,7 @@ from rag.engine import Engine
 from rag.jobs import Job
 from rag.query import described, parse
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
-from rag.ui.conversation import Exchange, words_of
+from rag.ui.conversation import Exchange, unfiltered
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
@@ -244,12 +244,12 @@ def _exchange(exchange: Exchange) -> str:
 
 
 def _understood(found: Answer, way_out: str = "") -> str:
-    last = found.asked.removesuffix(words_of(found.question)).strip()
-    return f"<p class='note'>Taken together with your last question: “{escape(last)}”{way_out}</p>" if last else ""
+    last = found.asked.removesuffix(unfiltered(found.question)).strip()
+    return f"<p class='note'>Taken together with what you asked before: “{escape(last)}”{way_out}</p>" if last else ""
 
 
 def _unsure(found: Answer) -> str:
-    return f"<p class='unsure' role='note'>{UNSURE}</p>" if found.coverage == "maybe" else ""
+    return f"<p class='unsure' role='status'>{UNSURE}</p>" if found.coverage == "maybe" else ""
 
 
 def _nearest(found: Answer, number: int) -> str:

@@ -74,6 +74,7 @@ def test_an_answer_that_may_be_none_is_preceded_by_a_warning(open_page: Open) ->
         "() => ['#preface', '#answer'].map((id) => document.querySelector(id).getBoundingClientRect().y)"
     )
     assert above == sorted(above)
+    page.screenshot(path=SHOTS / "maybe.png")
     ask(page, RESTS)
     expect(warning).to_have_count(0)
 
@@ -83,7 +84,7 @@ def test_a_follow_up_leans_on_the_last_question_and_can_be_asked_on_its_own(open
     expect(page.locator("#earlier button:visible")).to_have_count(0)
     ask(page, RESTS)
     ask(page, FLAT)
-    expect(page.locator("#preface")).to_contain_text(f"Taken together with your last question: “{RESTS}”")
+    expect(page.locator("#preface")).to_contain_text(f"Taken together with what you asked before: “{RESTS}”")
     expect(page.locator("#found-posts details, #sources details").first).to_be_visible()
     assert earlier(page) == [RESTS]
     page.screenshot(path=SHOTS / "follow-up.png")
@@ -104,7 +105,7 @@ def test_a_follow_up_leans_on_the_last_question_and_can_be_asked_on_its_own(open
     expect(before.locator("details.source").first).to_contain_text("is baked at 230 degrees")  # it was left open
 
     ask(page, "And how hot must the pan be?")
-    expect(page.locator("#preface")).to_contain_text(f"last question: “{FLAT}”")
+    expect(page.locator("#preface")).to_contain_text(f"asked before: “{FLAT}”")
     ask(page, CHESS)
     expect(page.locator("#answer")).to_contain_text("do not cover")
     assert earlier(page) == [RESTS, FLAT, "And how hot must the pan be?"]
