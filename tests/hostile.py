@@ -13,6 +13,7 @@ import random
 import socket
 import stat
 import struct
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -1278,5 +1279,6 @@ def _special() -> Iterator[Trap]:
 
 def _listen(path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
-    with listener:
-        listener.bind(os.path.relpath(path))  # the name of a socket may be 107 bytes long
+    with listener, tempfile.TemporaryDirectory() as short:  # the name of a socket may be 107 bytes long
+        listener.bind(f"{short}/socket")
+        Path(f"{short}/socket").rename(path)

@@ -87,8 +87,8 @@ def done(message: str) -> str:
 
 
 def example(title: str) -> str:
-    """Make an example question of a post's title."""
-    return f"What is “{title if len(title) <= 60 else title[:59] + '…'}” about?"
+    """Make an example question of a post's title, in marks that are no filter's."""
+    return f"What is ‘{title if len(title) <= 60 else title[:59] + '…'}’ about?"
 
 
 def conversation(earlier: Sequence[Exchange]) -> str:
