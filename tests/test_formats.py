@@ -332,7 +332,9 @@ class TestDocuments:
         assert "expands to more than 2 MB" in refusal(zipped(files), "bomb.docx", Limits(post_bytes=200_000))
 
     @pytest.mark.parametrize("form", ["docx", "odt", "epub"])
-    @pytest.mark.parametrize("data", [b"PK\3\4 torn", b"no zip at all", zipped({"mimetype": "x"})])
+    @pytest.mark.parametrize(
+        "data", [b"PK\3\4 torn", b"no zip at all", zipped({"mimetype": "x"})], ids=["torn", "none", "empty"]
+    )
     def test_a_torn_document_is_refused(self, form: str, data: bytes) -> None:
         refusal(data, f"torn.{form}")
 
@@ -845,7 +847,9 @@ class TestArchives:
         packed = zipped({f"{number}.md": "Bread." for number in range(30)})
         assert "more than the 20 files" in refusal(packed, "a.zip", Limits(archive_files=20))
 
-    @pytest.mark.parametrize("data", [b"PK\3\4torn", zipped({"a.md": "Bread."})[:-30], b"PK\5\6" + b"\xff" * 18])
+    @pytest.mark.parametrize(
+        "data", [b"PK\3\4torn", zipped({"a.md": "Bread."})[:-30], b"PK\5\6" + b"\xff" * 18], ids=["head", "tail", "end"]
+    )
     def test_a_torn_archive_is_refused(self, data: bytes) -> None:
         refusal(data, "torn.zip")
 
