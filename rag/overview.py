@@ -145,7 +145,7 @@ class Overview:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Understood:
     """A question about posts as it was understood: what of them is wanted, and which; without a topic, any."""
 
     wanted: Wanted
@@ -170,10 +170,10 @@ def overview(query: Query, library: Library, today: date) -> Overview | None:
     return _end(posts, which, asked.wanted)
 
 
-def understood(query: Query, today: date) -> Asked | None:
+def understood(query: Query, today: date) -> Understood | None:
     """Say what a question about posts asks for; None if it is another question."""
     if not query.text:
-        return Asked("list", filters=query.filters) if query.filters != NO_FILTERS else None
+        return Understood("list", filters=query.filters) if query.filters != NO_FILTERS else None
     titles = any(_OF_POSTS.search(phrase) for phrase in query.filters.phrases)  # What is “My first post” about?
     if titles or len(query.text.split()) > _LONG_QUESTION:
         return None
@@ -188,7 +188,7 @@ def understood(query: Query, today: date) -> Asked | None:
             topic = next(iter(said.values()), "")
             enough = needs == "nothing" or dated or (needs != "days" and bool(tag or topic))
             if enough and all(map(_is_topic, filter(None, (tag, topic)))):
-                return Asked(wanted, topic, _narrowed(query.filters, days, tag))
+                return Understood(wanted, topic, _narrowed(query.filters, days, tag))
     return None
 
 
@@ -213,7 +213,7 @@ def _narrowed(filters: Filters, days: Days, tag: str) -> Filters:
     )
 
 
-def _about(asked: Asked, library: Library) -> tuple[list[StoredPost], str]:
+def _about(asked: Understood, library: Library) -> tuple[list[StoredPost], str]:
     """Return the posts about a topic, newest first, and in words how they were found."""
     if not asked.topic:
         return library.mentioning([], asked.filters), ""

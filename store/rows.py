@@ -1,7 +1,7 @@
 """Vectors in one file, each in the row of its passage's id: exact search among some passages.
 
-Beside Chroma, because that takes 105 ms to search 100,000 passages for those of one tag or a range of days, and this at
-most 6 ms. Nothing is read at start, for the file is mapped. A row of zeros is nobody's; a hole in the file is such
+Beside Chroma, because its graph misses some of the nearest and all of 100,000 passages are compared here in 5 ms, those
+of one tag or a range of days in less. Nothing is read at start, for the file is mapped. A row of zeros is nobody's; a hole in the file is such
 rows."""
 
 from __future__ import annotations
