@@ -1,8 +1,8 @@
 """Vectors in one file, each in the row of its passage's id: exact search among some passages.
 
 Beside Chroma, because its graph misses some of the nearest and all of 100,000 passages are compared here in 5 ms, those
-of one tag or a range of days in less. Nothing is read at start, for the file is mapped. A row of zeros is nobody's; a hole in the file is such
-rows."""
+of one tag or a range of days in less. Nothing is read at start, for the file is mapped. A row of zeros is nobody's; a
+hole in the file is such rows."""
 
 from __future__ import annotations
 
