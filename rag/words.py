@@ -22,6 +22,7 @@ STOP_WORDS = frozenset(
 )
 _WORD = re.compile(r"[^\W_]+")
 _TAIL = re.compile(r"(?<=\w)['’](?:s|t|d|ll|m|re|ve)\b")  # what's, don't: FTS5 would take the tail for a word
+_BEYOND_ENGLISH = re.compile(r"[^\x00-\xbf\u2010-\u206f]")  # more than ASCII and typographic signs
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]{3,}")
 
 
@@ -52,7 +53,7 @@ def stems_in_order(text: str) -> list[str]:
 def _words(text: str) -> list[str]:
     """Cut a text into words as FTS5 does: small, without accents; scripts that have no spaces into pairs of signs."""
     text = _TAIL.sub(" ", text.lower())
-    if not text.isascii():
+    if _BEYOND_ENGLISH.search(text):
         text = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
         text = _UNSPACED.sub(lambda run: " ".join(map("".join, pairwise(run.group()))), text)
     return _WORD.findall(text)

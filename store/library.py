@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rag.errors import NotFound, StoreError
 from rag.ports import Ids, Vectors
 from rag.records import NO_FILTERS, Check, Filters, Label, Passage, Post, StoredPost, Way, id_of
+from store.fulltext import FullText
 from store.shelf import Shelf
 
 _FIRST_SCHEMA = """
@@ -138,11 +137,9 @@ _POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
 _PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
 
 
-_POSTINGS = 30_000
-"""Passages with a word, summed over a question's words, up to which all its words are looked for; twice that where a
-filter leaves most of them out. BM25 takes 0.65 us for each: among 100,000 passages on 2026-11-25 p50 10 and p95 24 ms
-with this, 11 and 77 ms without; 94 % of the best ten are the same. Words that came before take 0.5 and 1.4 ms."""
-_REMEMBERED = 3_000_000  # of their scores, 50 MB
+_POSTINGS = 200_000
+"""Passages with a word, summed over a question's words, up to which all its words are looked for, the rarest first: an
+ordinary question stays far below among 100,000 passages; a whole pasted page takes no minute."""
 
 
 class SqliteLibrary:
@@ -150,8 +147,7 @@ class SqliteLibrary:
 
     _shelf: Shelf | None
     _narrowed: tuple[Filters, Ids] | None  # the last answer of `within`: one search asks twice
-    _held: dict[str, int]  # how many passages have a word
-    _scored: dict[str, tuple[Ids, NDArray[np.float64]]]  # which, and the BM25 of each
+    _full_text: FullText | None
 
     def __init__(self, path: Path) -> None:
         """Open or create the file at `path`. Raise StoreError if it is damaged or made by a newer Footnote."""
@@ -355,8 +351,8 @@ class SqliteLibrary:
         Of words that very many passages have, the rarest are looked for: see `_POSTINGS`.
         """
         with self.reading() as db:
-            postings = _POSTINGS * (1 + (filters != NO_FILTERS))
-            found = [self._scores(db, word) for word in self._rarest(db, words, postings)]
+            full_text = self._words(db)
+            found = [full_text.scores(word) for word in _rarest(full_text, words)]
             if not found:
                 return []
             scores = np.bincount(np.concatenate([ids for ids, _ in found]), np.concatenate([each for _, each in found]))
@@ -371,9 +367,8 @@ class SqliteLibrary:
     def weights(self, words: Sequence[str]) -> dict[str, float]:
         """Return how telling each word is here, as BM25 has it: its inverse document frequency over the passages."""
         with self.reading() as db:
-            total = len(self._shelved(db))
-            held = {word: self._holders(db, word) for word in words}
-        return {word: max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6) for word, count in held.items()}
+            full_text = self._words(db)
+            return {word: full_text.weight(word) for word in words}
 
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
         """Return the ids of all passages of these posts."""
@@ -445,34 +440,10 @@ class SqliteLibrary:
         with self._lock:
             self._db.close()
 
-    def _rarest(self, db: sqlite3.Connection, words: Sequence[str], postings: int) -> list[str]:
-        """Return the words that passages have, the rarest first, as many as have so many postings together."""
-        held = {word: self._holders(db, word) for word in words}
-        kept: list[str] = []
-        for word in sorted((word for word in held if held[word]), key=lambda word: held[word]):
-            postings -= held[word]
-            if postings < 0 and kept:
-                break
-            kept.append(word)
-        return kept
-
-    def _holders(self, db: sqlite3.Connection, word: str) -> int:
-        """Return how many passages have a word."""
-        if word not in self._held:
-            query = "SELECT count(*) FROM passage_words WHERE passage_words MATCH ?"
-            self._held[word] = db.execute(query, (_quoted(word),)).fetchone()[0] if word.strip('"\0 ') else 0
-        return self._held[word]
-
-    def _scores(self, db: sqlite3.Connection, word: str) -> tuple[Ids, NDArray[np.float64]]:
-        """Return the passages that have a word, and the BM25 of each for it: that of a question is their sum."""
-        if word not in self._scored:
-            if sum(len(ids) for ids, _ in self._scored.values()) > _REMEMBERED:
-                self._scored.clear()
-            query = "SELECT rowid, -bm25(passage_words) FROM passage_words WHERE passage_words MATCH ?"
-            rows = db.execute(query, (_quoted(word),)).fetchall()
-            flat = np.fromiter(chain.from_iterable(rows), np.float64, 2 * len(rows))
-            self._scored[word] = flat[::2].astype(np.int64), flat[1::2].copy()
-        return self._scored[word]
+    def _words(self, db: sqlite3.Connection) -> FullText:
+        if self._full_text is None:
+            self._full_text = FullText(db)
+        return self._full_text
 
     def _shelved(self, db: sqlite3.Connection) -> Shelf:
         if self._shelf is None:
@@ -481,7 +452,7 @@ class SqliteLibrary:
 
     def _forget(self) -> None:
         """Forget what is remembered until posts change."""
-        self._shelf, self._narrowed, self._held, self._scored = None, None, {}, {}
+        self._shelf, self._narrowed, self._full_text = None, None, None
 
     def _saying(self, db: sqlite3.Connection, phrase: str, among: Ids) -> Ids:
         """Return which of the passages say a phrase word for word, in any case: full-text search knows only stems."""
@@ -553,9 +524,11 @@ class SqliteLibrary:
                     self._db.execute("ROLLBACK")
 
 
-def _quoted(word: str) -> str:
-    """Return a word as FTS5 takes it for text and nothing else."""
-    return '"' + word.replace('"', "").replace("\0", "") + '"'
+def _rarest(full_text: FullText, words: Sequence[str]) -> list[str]:
+    """Return the words that passages have, the rarest first, until so many passages have them together."""
+    held = sorted((held, word) for word in dict.fromkeys(words) if (held := full_text.holders(word)))
+    together = accumulate(held for held, _ in held)
+    return [word for (held, word), sum_ in zip(held, together, strict=True) if sum_ <= _POSTINGS or sum_ == held]
 
 
 @contextmanager
