@@ -21,6 +21,7 @@ from typing import Any
 from models.hub import fetch_file, sha256
 from models.machine import share_cores, usable_cores
 from rag.errors import ModelError
+from rag.ports import Read, unread
 from rag.records import Check, Prompt, Segment
 
 CONTEXT = 4096  # tokens of prompt and answer together
@@ -90,10 +91,11 @@ class LlamaWriter:
         """Count the tokens of the prompt as the model would read it, template included."""
         return len(self._tokens(prompt))
 
-    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
+    def write(self, prompt: Prompt, stop: Event, read: Read = unread) -> Iterator[str]:
         """Yield the answer piece by piece: the likeliest token each time, so the same prompt gives the same answer.
 
-        Setting `stop` ends it at once, even before the first piece. Raise ModelError if the prompt does not fit.
+        Setting `stop` ends it at once, even before the first piece; `read` is told how much of the prompt was read.
+        Raise ModelError if the prompt does not fit.
         """
         tokens = self._tokens(prompt)
         if len(tokens) > self.budget:
@@ -103,7 +105,7 @@ class LlamaWriter:
                 return
         try:
             self._stop = stop
-            yield from self._generate(tokens, stop)
+            yield from self._generate(tokens, stop, read)
         finally:
             self._stop = Event()
             self._lock.release()
@@ -132,7 +134,7 @@ class LlamaWriter:
             return Path(self._setting)
         return fetch_file(self._setting, offline=self._offline)
 
-    def _generate(self, tokens: list[int], stop: Event) -> Iterator[str]:
+    def _generate(self, tokens: list[int], stop: Event, read: Read) -> Iterator[str]:
         import llama_cpp
 
         model, decoder = self._model, codecs.getincrementaldecoder("utf-8")("replace")
@@ -142,6 +144,8 @@ class LlamaWriter:
             for token in model.generate(tokens, temp=0.0, repeat_penalty=REPEAT_PENALTY):
                 if stop.is_set() or llama_cpp.llama_vocab_is_eog(model._model.vocab, token) or written >= ANSWER:
                     break
+                if not written:
+                    read(len(tokens), 0)
                 written += 1
                 yield decoder.decode(model.detokenize([token]))
         except RuntimeError:

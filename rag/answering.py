@@ -37,11 +37,16 @@ class Clock:
         self._timings = replace(self._timings, search_s=self._now())
         return self._timings
 
-    def wrote(self, prompt_tokens: int) -> Timings:
+    def read(self, prefill: int, cached: int) -> None:
+        """Note how much of the prompt was read, and how much had been before."""
+        tokens = prefill + cached
+        self._timings = replace(self._timings, prompt_tokens=tokens, prefill_tokens=prefill, cached_tokens=cached)
+
+    def wrote(self) -> Timings:
         """Note one more piece of the answer."""
         first = self._timings.first_token_s or self._now()
         written = self._timings.answer_tokens + 1
-        self._timings = replace(self._timings, first_token_s=first, prompt_tokens=prompt_tokens, answer_tokens=written)
+        self._timings = replace(self._timings, first_token_s=first, answer_tokens=written)
         return self._timings
 
     def ended(self) -> Timings:
@@ -64,14 +69,14 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     sentences: tuple[Sentence, ...] = ()
     try:
         prompt = compose(answer.asked, answer.hits, writer)
-        with closing(writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
+        with closing(writer.write(prompt, stop, clock.read)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 text = (text + piece).lstrip()
                 if echo := _ECHO.search(text):
                     text = text[: echo.start()]
                     break
                 sentences, citations = verifier.verify(text, done=False)
-                timings = clock.wrote(prompt.tokens)
+                timings = clock.wrote()
                 answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
                 yield replace(answer, status="Writing…")
                 if _drifts(sentences):

@@ -37,6 +37,13 @@ Ids = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 """Called with (done, total)."""
 
+Read = Callable[[int, int], None]
+"""Called with (tokens of the prompt that were read for this answer, tokens that had been read before)."""
+
+
+def unread(prefill: int, cached: int) -> None:
+    """Take no note of what was read."""
+
 
 class Embedder(Protocol):
     """Turns text into unit vectors. Loads itself at first use; safe to call from several threads."""
@@ -123,8 +130,11 @@ class Writer(Protocol):
         """Count the tokens of the prompt as the model would read it, template included."""
         ...
 
-    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
-        """Yield the answer piece by piece. Setting `stop` ends it at once, even before the first piece."""
+    def write(self, prompt: Prompt, stop: Event, read: Read = unread) -> Iterator[str]:
+        """Yield the answer piece by piece. Setting `stop` ends it at once, even before the first piece.
+
+        `read` is told before the first piece how much of the prompt was read.
+        """
         ...
 
     def checks(self) -> list[Check]:

@@ -35,6 +35,6 @@ def compose(question: str, hits: Sequence[Hit], writer: Writer) -> Prompt:
 def _segments(question: str, hits: Sequence[Hit], most: int) -> tuple[Segment, ...]:
     segments = [Segment("system", SYSTEM, True), Segment("user", "Passages:\n\n", True)]
     for hit in reversed(hits):  # the best one last, nearest to the question
-        segments.append(Segment("user", f"{hit.passage.embedded_text[:most]}\n\n", False))
+        segments.append(Segment("user", f"{hit.passage.embedded_text[:most]}\n\n", False, passage=True))
     segments += [Segment("user", "Question: ", True), Segment("user", question, False)]
     return tuple(segments)

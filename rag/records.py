@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SearchMode = Literal["hybrid", "dense", "lexical"]
+Support = Literal["yes", "partly", "no"]
 Coverage = Literal["covered", "maybe", "not covered"]
 _FOLDED = str.maketrans(dict.fromkeys('-_"“”„‟«»＂', " "))
 
@@ -249,11 +250,13 @@ class Judged:
 @dataclass(frozen=True)
 class Segment:
     """A part of a prompt. `trusted` text is Footnote's own; the rest comes from posts and questions and must
-    reach the model as plain characters, never as control tokens."""
+    reach the model as plain characters, never as control tokens. `passage`: the text of a passage, whose reading the
+    writer may remember for another question."""
 
     role: Literal["system", "user"]
     text: str
     trusted: bool
+    passage: bool = False
 
 
 @dataclass(frozen=True)
@@ -284,22 +287,29 @@ class Citation:
 @dataclass(frozen=True)
 class Sentence:
     """A sentence of an answer, `start:end` in its text; `citation` is a footnote's number, or None when no
-    passage supports the sentence."""
+    passage supports the sentence ("no"); "partly": what the footnote says leaves a part of it open."""
 
     text: str
     start: int
     end: int
     citation: int | None
+    support: Support = "no"
 
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds from the question to each moment (search, first token, end) and tokens read and written."""
+    """Seconds from the question to each moment (search, first quote, first token, end) and tokens read and written.
+
+    Of the prompt's tokens `prefill_tokens` were read for this answer; `cached_tokens` had been read before.
+    """
 
     search_s: float = 0.0
+    first_quote_s: float = 0.0
     first_token_s: float = 0.0
     total_s: float = 0.0
     prompt_tokens: int = 0
+    prefill_tokens: int = 0
+    cached_tokens: int = 0
     answer_tokens: int = 0
 
 
@@ -311,7 +321,8 @@ class Answer:
     failed, was stopped, is missing). `refused`: the posts do not cover the question and nothing was written.
     `failed`: the writer could not write; the text is a quote then. `asked` is the question as it was searched for, and
     answered: it stands alone. `coverage` and `probability` say whether the posts answer it, see Found. `posts` are what
-    a question about posts found, every one; the text is the library's own then.
+    a question about posts found, every one; the text is the library's own then. `quotes` are the sentences of the posts
+    that answer best, each a footnote of its own; `citations` are the footnotes of the text.
     """
 
     question: str
@@ -319,6 +330,7 @@ class Answer:
     text: str = ""
     sentences: tuple[Sentence, ...] = ()
     citations: tuple[Citation, ...] = ()
+    quotes: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
     posts: tuple[StoredPost, ...] = ()
     asked: str = ""

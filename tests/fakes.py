@@ -16,7 +16,7 @@ import numpy as np
 from snowballstemmer.porter_stemmer import PorterStemmer
 
 from rag.errors import ModelError, NotFound
-from rag.ports import Ids, Progress, Vectors
+from rag.ports import Ids, Progress, Read, Vectors, unread
 from rag.readers import read
 from rag.readers.limits import Limits
 from rag.readers.outline import outline
@@ -124,7 +124,7 @@ class FakeWriter:
     def count_tokens(self, prompt: Prompt) -> int:
         return sum(len(segment.text.split()) for segment in prompt.segments)
 
-    def write(self, prompt: Prompt, stop: Event) -> Iterator[str]:
+    def write(self, prompt: Prompt, stop: Event, read: Read = unread) -> Iterator[str]:
         if self.count_tokens(prompt) > self.budget:
             raise ModelError("The question has too many words for the fake writer. Ask a shorter one.")
         while not self._lock.acquire(timeout=0.01):
@@ -133,6 +133,7 @@ class FakeWriter:
         try:
             self.load()
             self.prompts.append(prompt)
+            read(self.count_tokens(prompt), 0)
             for piece in self.pieces:
                 if stop.is_set():
                     return
