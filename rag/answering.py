@@ -96,13 +96,13 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
 
 def _quoted(answer: Answer, verifier: Verifier) -> Answer:
     """Return the answer with the posts' own best sentence in place of a text that nothing in them proves."""
-    closest = verifier.closest()
-    if closest is None:
+    closest = verifier.quotes(1)
+    if not closest:
         return answer
-    text = plain(closest.quote)
-    sentences = (Sentence(text, 0, len(text), closest.number),)
+    text = plain(closest[0].quote)
+    sentences = (Sentence(text, 0, len(text), 1, "yes"),)
     note = answer.note if answer.failed else QUOTED
-    return replace(answer, text=text, sentences=sentences, citations=(closest,), note=note)
+    return replace(answer, text=text, sentences=sentences, citations=closest, note=note)
 
 
 def _drifts(sentences: Sequence[Sentence]) -> bool:

@@ -34,7 +34,7 @@ def numbers(text: str, *posts: Post) -> list[int | None]:
 
 def test_a_sentence_of_a_post_gets_a_footnote_to_its_place() -> None:
     sentences, [citation] = verify(FED)
-    assert sentences == (Sentence(FED, 0, len(FED), 1),)
+    assert sentences == (Sentence(FED, 0, len(FED), 1, "yes"),)
     assert citation.quote == FED
     assert citation.title == "Keeping a sourdough starter"
     assert citation.post_id == post(SOURDOUGH).id
@@ -102,8 +102,8 @@ def test_every_quote_stands_where_it_says() -> None:
 def test_a_sentence_that_takes_two_places_to_prove_is_marked_not_half_proven() -> None:
     joined = "Flatbread needs no yeast at all, mix yoghurt with wheat flour and roll the dough as thin as a coin."
     sentences, citations = verify(joined)
-    assert [sentence.citation for sentence in sentences] == [None]
-    assert citations == ()
+    assert [(sentence.citation, sentence.support) for sentence in sentences] == [(1, "partly")]
+    assert [citation.quote for citation in citations] == [THIN]
 
 
 def test_of_a_sentence_and_its_neighbourhood_the_sentence_alone_is_quoted() -> None:

@@ -1,0 +1,99 @@
+"""Whether two sentences say the same of numbers, names and "not": what small models get wrong, and likeness never sees.
+
+Plain rules over words; no model is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NOUGHT = re.compile(r"[.,](?=\d{3}(?!\d))")  # what parts thousands
+_WRITTEN = {
+    word: str(number)
+    for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
+    if number != 1  # "one" is no number most of the time
+}
+_NEGATIONS = frozenset("not no never none neither nor without cannot".split())
+_SHORTENED = re.compile(r"n['’]t\b|\bcan not\b", re.IGNORECASE)
+_REACH = 4  # words behind a "not" among which is the one that it denies
+_NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
+_OPPOSITES = [
+    pair.split("/")
+    for pair in "more/less more/fewer before/after increase/decrease rise/fall higher/lower highest/lowest "
+    "larger/smaller largest/smallest longer/shorter older/younger faster/slower first/last most/least most/fewest "
+    "always/never above/below win/lose won/lost begin/end began/ended open/close north/south east/west".split()
+]
+_UNITS = frozenset(
+    map(
+        stem,
+        "second seconds minute minutes hour hours day days week weeks month months year years decade decades century "
+        "km kilometre kilometres kilometer kilometers mile miles m metre metres meter meters cm mm inch inches foot "
+        "feet kg kilogram kilograms g gram grams pound pounds tonne tonnes ton tons percent per % million billion "
+        "thousand hundred euro euros dollar dollars kb mb gb tb".split(),
+    )
+)
+
+
+def numbers_in(text: str) -> frozenset[str]:
+    """Return the numbers of a text, in one form: "1,000" and "1000", "three" and "3" are one."""
+    written = (_WRITTEN[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _WRITTEN)
+    return frozenset([*(_NOUGHT.sub("", number) for number in _NUMBER.findall(text)), *written])
+
+
+def names_in(text: str) -> frozenset[str]:
+    """Return the stems of the words with a capital letter, the sentence's first left out unless it is one inside."""
+    return frozenset(stem(word) for word in words_in(" ".join(_NAME.findall(text))) if word not in STOP_WORDS)
+
+
+def contradicts(claim: str, evidence: str, around: str = "") -> bool:
+    """Say whether a claim denies what the evidence says, or the reverse, or says the opposite of it.
+
+    What is denied `around` the evidence may be denied in the claim, too.
+    """
+    return _numbers_clash(claim, evidence) or _denies(claim, evidence, around) or _opposes(claim, evidence)
+
+
+def _numbers_clash(claim: str, evidence: str) -> bool:
+    """Say whether each has a number that the other lacks, or one of them in another unit."""
+    said, told = numbers_in(claim), numbers_in(evidence)
+    if said - told and told - said:
+        return True
+    measured = dict(_measures(evidence))
+    return any(number in measured and measured[number] != unit for number, unit in _measures(claim))
+
+
+def _measures(text: str) -> Iterator[tuple[str, str]]:
+    for match in re.finditer(r"(\d+(?:[.,]\d+)*)[ -]?([^\W\d_]+|%)", text):
+        if (unit := stem(match[2].lower())) in _UNITS:
+            yield _NOUGHT.sub("", match[1]), unit
+
+
+def _denies(claim: str, evidence: str, around: str) -> bool:
+    """Say whether one denies a word that the other states."""
+    said, told = _denied(claim) - _denied(around), _denied(evidence)
+    plain_said, plain_told = stems_of(claim) - _denied(claim), stems_of(evidence) - told
+    return bool(said & plain_told or told & plain_said) or (bool(said) and not told)
+
+
+def _denied(text: str) -> frozenset[str]:
+    """Return the stem of the first telling word behind each "not"."""
+    words = stems_in_order(_SHORTENED.sub(" not ", text))
+    denied = set()
+    for at, word in enumerate(words):
+        if word in _NEGATIONS:
+            telling = [near for near in words[at + 1 : at + 1 + _REACH] if near not in STOP_WORDS | _NEGATIONS]
+            denied.update(telling[:1])
+    return frozenset(denied)
+
+
+def _opposes(claim: str, evidence: str) -> bool:
+    said, told = set(stems_in_order(claim)), set(stems_in_order(evidence))
+    for pair in _OPPOSITES:
+        one, other = map(stem, pair)
+        for here, there in ((one, other), (other, one)):
+            if here in said and there in told and here not in told and there not in said:
+                return True
+    return False
