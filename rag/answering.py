@@ -37,6 +37,11 @@ class Clock:
         self._timings = replace(self._timings, search_s=self._now())
         return self._timings
 
+    def quoted(self) -> Timings:
+        """Note that the first quote is there."""
+        self._timings = replace(self._timings, first_quote_s=self._now())
+        return self._timings
+
     def read(self, prefill: int, cached: int) -> None:
         """Note how much of the prompt was read, and how much had been before."""
         tokens = prefill + cached
@@ -62,9 +67,9 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
 
     The last one is `done`. Whatever happens to the writer, the hits stay; `note` says what happened.
     """
-    loading = "" if writer.ready else "Loading the writing model… "
-    yield replace(answer, status=loading or "Reading the best passages…")
     verifier = Verifier(answer.asked, answer.hits, embedder)
+    answer = replace(answer, quotes=verifier.quotes(), timings=clock.quoted())
+    yield replace(answer, status="Reading the best passages…" if writer.ready else "Loading the writing model…")
     text, note, failed = "", "", False
     sentences: tuple[Sentence, ...] = ()
     try:
@@ -90,19 +95,18 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     sentences, citations = verifier.verify(text, done=True)
     answer = replace(answer, text=text, sentences=sentences, citations=citations, note=note, failed=failed)
     if not citations and not stop.is_set():
-        answer = _quoted(answer, verifier)
+        answer = _quoted(answer)
     yield replace(answer, status="", done=True, timings=clock.ended())
 
 
-def _quoted(answer: Answer, verifier: Verifier) -> Answer:
+def _quoted(answer: Answer) -> Answer:
     """Return the answer with the posts' own best sentence in place of a text that nothing in them proves."""
-    closest = verifier.quotes(1)
-    if not closest:
+    if not answer.quotes:
         return answer
-    text = plain(closest[0].quote)
+    text = plain(answer.quotes[0].quote)
     sentences = (Sentence(text, 0, len(text), 1, "yes"),)
     note = answer.note if answer.failed else QUOTED
-    return replace(answer, text=text, sentences=sentences, citations=closest, note=note)
+    return replace(answer, text=text, sentences=sentences, citations=answer.quotes[:1], note=note)
 
 
 def _drifts(sentences: Sequence[Sentence]) -> bool:
