@@ -73,7 +73,7 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     text, note, failed = "", "", False
     sentences: tuple[Sentence, ...] = ()
     try:
-        prompt = compose(answer.asked, answer.hits, writer)
+        prompt = compose(answer.asked, answer.hits, writer, answer.quotes)
         with closing(writer.write(prompt, stop, clock.read)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 text = (text + piece).lstrip()
