@@ -6,6 +6,7 @@ A command yields events, so that it runs alike in its own process and in the one
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -19,9 +20,11 @@ from typing import Any, TypeVar
 
 from rag import query
 from rag.engine import Engine
-from rag.errors import FootnoteError
+from rag.errors import BadFile, FootnoteError
 from rag.evaluate import evaluate
+from rag.followups import turns_of
 from rag.jobs import Job
+from rag.markup import plain
 from rag.ports import Progress
 from rag.readers import formats, printable
 from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
@@ -61,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--yes", action="store_true", help="take what is found at an address without asking")
     ask = command("ask", "Ask a question and get an answer with footnotes.", 'ask "How do I feed a sourdough starter?"')
     ask.add_argument("question", metavar="QUESTION")
+    ask.add_argument("--history", metavar="FILE", help="JSON with the turns before it, oldest first")
     search = command("search", "List the passages that fit a question best.", 'search "sourdough" --limit 5')
     search.add_argument("question", metavar="QUESTION")
     search.add_argument("--limit", type=_positive, default=8, metavar="N", help="how many (8)")
@@ -103,9 +107,19 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
         arguments["paths"] = [_place(path) for path in arguments["paths"]]
     if "ids" in arguments:
         arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
+    if parsed.command == "ask" and parsed.history:
+        arguments["history"] = _read_json(Path(parsed.history))
     if arguments.get("id"):
         arguments["id"] = printable(arguments["id"])
     return arguments
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
+        raise BadFile(f"{path} cannot be read: {reason}. Give a JSON file with the turns, oldest first.") from error
 
 
 def _place(typed: str) -> str:
@@ -233,11 +247,15 @@ def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[E
     }
 
 
-def _ask(engine: Engine, question: str) -> Iterator[Event]:
-    answer, shown = Answer(clean_question(question)), ""
+def _ask(engine: Engine, question: str, history: Any) -> Iterator[Event]:
+    answer, shown, quoted = Answer(clean_question(question)), "", False
+    turns = turns_of(history or [])
     yield from _narrowed(question)
     yield from _preparing(engine)
-    for answer in engine.ask(question):
+    for answer in engine.ask(question, turns=turns):
+        if answer.quotes and not quoted:
+            quoted = True
+            yield {"text": "".join(f"“{_short(plain(q.quote))}” ({_named(q)})\n" for q in answer.quotes) + "\n"}
         if not answer.text.startswith(shown):
             yield {"text": "\n\nNot borne out by your posts. Instead:\n"}
             shown = ""
@@ -361,6 +379,10 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "refused": answer.refused,
         **_coverage_json(answer),
         "note": answer.note,
+        "quotes": [
+            {"text": quote.quote, "post_id": quote.post_id, "start": quote.start, "end": quote.end}
+            for quote in answer.quotes
+        ],
         "citations": [{key: getattr(citation, key) for key in keys} for citation in answer.citations],
         "sentences": [asdict(sentence) for sentence in answer.sentences],
         "hits": [hit_json(hit) for hit in answer.hits],
@@ -436,8 +458,8 @@ def _post_json(post: StoredPost) -> dict[str, Any]:
 def _footnotes(answer: Answer) -> str:
     lines = [f"\n[{c.number}] {_named(c)}: “{_short(c.quote)}”" for c in answer.citations]
     lines += [f"\n{post.date or '          '}  {post.title}" for post in answer.posts]
-    unproven = [sentence.text for sentence in answer.sentences if sentence.citation is None]
-    lines += [f"\nNot in your posts: {text}" for text in unproven]
+    said = {"no": "Not in your posts", "partly": "Only partly in that footnote"}
+    lines += [f"\n{said[s.support]}: {s.text}" for s in answer.sentences if s.support in said]
     return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and not answer.failed else "", "\n"])
 
 

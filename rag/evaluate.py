@@ -16,6 +16,7 @@ import numpy as np
 from rag.coverage import coverage_of
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
+from rag.followups import turns_of
 from rag.records import Found, Post, SearchMode, Turn
 
 POOLED = 100  # passages that are searched for and pooled into documents
@@ -175,16 +176,9 @@ def _index(engine: Engine, posts: list[Post]) -> dict[str, str]:
 
 
 def _question(row: dict[str, Any]) -> Question:
-    said: list[Turn] = []
-    for line in row.get("history") or []:
-        role, _, text = line.partition(": ")
-        if role == "user":
-            said.append(Turn(text))
-        elif said:
-            said[-1] = Turn(said[-1].question, text)
     labels = {"ANSWERABLE": True, "UNANSWERABLE": False}
     answerable = row["answerable"] if "answerable" in row else labels.get(row.get("answerability", ""))
-    return Question(row["text"], tuple(said), answerable)
+    return Question(row["text"], turns_of(row.get("history") or []), answerable)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rag.errors import BadFile
 from rag.ports import Embedder, Vectors
 from rag.records import Turn
 from rag.words import STOP_WORDS, words_of
@@ -46,6 +47,31 @@ _POINTS_NOWHERE = re.compile(  # "is it possible to", "there are", "that flour"
     r"|\b(?:is|are|was|were|be) there\b|\bthere (?:is|are|was|were|be|any|a)\b|\b(?:that|this|these|those) (?=\w)",
     re.IGNORECASE,
 )
+
+
+def turns_of(written: object) -> tuple[Turn, ...]:
+    """Return the turns of a conversation, oldest first, from data: a list of {"question", "answer"}, of {"role",
+    "content"}, or of lines "user: …" and "assistant: …". Raise BadFile for anything else."""
+    said: list[Turn] = []
+    for entry in written if isinstance(written, list) else [written]:
+        for role, text in _lines_of(entry):
+            if role in ("user", "question"):
+                said.append(Turn(text))
+            elif said and role in ("assistant", "agent", "answer"):
+                said[-1] = Turn(said[-1].question, text)
+    return tuple(said)
+
+
+def _lines_of(entry: object) -> list[tuple[str, str]]:
+    """Return (role, text) of an entry of a conversation."""
+    if isinstance(entry, str) and ": " in entry:
+        role, _, text = entry.partition(": ")
+        return [(role, text)]
+    if isinstance(entry, dict):
+        pairs = [(entry.get("role"), entry.get("content"))] if "role" in entry else list(entry.items())
+        if all(isinstance(role, str) and isinstance(text, str) for role, text in pairs):
+            return [(str(role), str(text)) for role, text in pairs]
+    raise BadFile('This is no conversation. Write a list of {"question": "…", "answer": "…"}, oldest first.')
 
 
 @dataclass(frozen=True)

@@ -172,3 +172,32 @@ def test_whatever_the_writer_writes_quotes_and_sentences_stand_where_they_say(te
     assert (
         list(dict.fromkeys(cited)) == [citation.number for citation in citations] == list(range(1, len(citations) + 1))
     )
+
+
+def test_the_best_sentences_are_quoted_each_once_and_as_they_stand() -> None:
+    quotes = verifier().quotes()
+    assert [quote.number for quote in quotes] == [1, 2, 3]
+    assert FED in {quote.quote for quote in quotes}
+    assert len({quote.quote for quote in quotes}) == 3
+    assert all(TEXTS[quote.post_id][quote.start : quote.end] == quote.quote for quote in quotes)
+
+
+def test_the_mark_of_a_list_heading_and_questions_are_not_quoted() -> None:
+    story = post(
+        "# How do I feed a sourdough starter?\n\nHow do I feed a sourdough starter, you ask?\n\n"
+        "* Feed the sourdough starter with rye flour.\n* Keep it warm.\n",
+        title="Notes",
+    )
+    quotes = verifier(story).quotes()
+    assert quotes[0].quote == "Feed the sourdough starter with rye flour."
+    assert all(story.text[quote.start : quote.end] == quote.quote for quote in quotes)
+
+
+def test_what_two_posts_both_say_is_quoted_once() -> None:
+    copies = [post(f"{FED} Number {name} ends here.", title=name) for name in ("One", "Two")]
+    quotes = verifier(*copies).quotes()
+    assert [quote.quote for quote in quotes].count(FED) == 1
+
+
+def test_without_hits_nothing_is_quoted() -> None:
+    assert Verifier(QUESTION, [], FakeEmbedder()).quotes() == ()

@@ -17,6 +17,7 @@ import pytest
 
 import app
 from rag import commands
+from rag.errors import BadFile
 from rag.errors import ModelError
 from rag.records import Check, Post
 from store.library import SqliteLibrary
@@ -249,6 +250,46 @@ class TestJson:
         assert ran.json["queries"] == 2
         assert ran.json["accuracy@1"] == 1.0
 
+    def test_ask_gives_the_quotes_and_what_is_proven(
+        self, light_house: House, run: Callable[..., Ran], posts: list[str]
+    ) -> None:
+        light_house.writer.pieces = (FED, " The moon is made of cheese.")
+        found = run("ask", QUESTION, "--json").json
+        assert found["quotes"][0]["text"] == FED
+        assert {"text", "post_id", "start", "end"} == set(found["quotes"][0])
+        assert [sentence["support"] for sentence in found["sentences"]] == ["yes", "no"]
+        assert [sentence["citation"] for sentence in found["sentences"]] == [1, None]
+        timings = found["timings"]
+        assert 0 < timings["first_quote_s"] <= timings["first_token_s"]
+        assert timings["prefill_tokens"] + timings["cached_tokens"] == timings["prompt_tokens"]
+
+    def test_ask_takes_the_turns_before_it(self, run: Callable[..., Ran], posts: list[str], tmp_path: Path) -> None:
+        turns = tmp_path / "turns.json"
+        turns.write_text(json.dumps([{"question": QUESTION, "answer": FED}]), encoding="utf-8")
+        alone = run("ask", "And in winter?", "--json").json
+        found = run("ask", "And in winter?", "--history", str(turns), "--json").json
+        assert found["hits"] != alone["hits"]
+
+    @pytest.mark.parametrize("written", ["[1]", "5", '["nobody said this"]', "[[]]", '[{"question": 5}]'])
+    def test_a_history_that_is_none_is_said_to_be(
+        self, run: Callable[..., Ran], posts: list[str], tmp_path: Path, written: str
+    ) -> None:
+        turns = tmp_path / "turns.json"
+        turns.write_text(written, encoding="utf-8")
+        ran = run("ask", QUESTION, "--history", str(turns))
+        assert ran.code == 1
+        assert "This is no conversation." in ran.err
+
+    @pytest.mark.parametrize("written", ["{", "[" * 100_000, "\udcff", None], ids=["cut", "deep", "bytes", "missing"])
+    def test_a_history_that_cannot_be_read_is_said_to_be(
+        self, run: Callable[..., Ran], tmp_path: Path, written: str | None
+    ) -> None:
+        turns = tmp_path / "turns.json"
+        if written is not None:
+            turns.write_text(written, encoding="utf-8", errors="surrogateescape")
+        with pytest.raises(BadFile, match="Give a JSON file"):
+            run("ask", QUESTION, "--history", str(turns))
+
 
 class TestForPeople:
     def test_ask_prints_the_answer_and_its_footnotes(
@@ -256,7 +297,8 @@ class TestForPeople:
     ) -> None:
         light_house.writer.pieces = (FED, " The moon is made of cheese.")
         ran = run("ask", QUESTION)
-        assert ran.out.startswith(f"{FED} The moon is made of cheese.\n")
+        assert ran.out.startswith(f"“{FED}” (Keeping a sourdough starter, 2024-05-01)\n")
+        assert f"\n\n{FED} The moon is made of cheese.\n" in ran.out
         assert f"[1] Keeping a sourdough starter, 2024-05-01: “{FED}”" in ran.out
         assert "Not in your posts: The moon is made of cheese." in ran.out
 

@@ -166,6 +166,28 @@ def test_earlier_answers_keep_their_proof_and_numbers_of_their_own() -> None:
     assert "Nothing was written." in render.conversation(talk.exchanges)
 
 
+def test_the_best_quote_leads_and_those_that_are_not_cited_stand_behind_the_footnotes() -> None:
+    [hit, *_] = hits_of(post(SOURDOUGH))
+    quotes = tuple(
+        Citation(number, hit.passage.id, hit.passage.post_id, hit.title, None, None, f"Quote {number}.", number, 20)
+        for number in (1, 2)
+    )
+    said = Answer(
+        "How?",
+        text="Feed it. It is fed.",
+        sentences=(Sentence("Feed it.", 0, 8, 1, "yes"), Sentence("It is fed.", 9, 19, 1, "partly")),
+        citations=(replace(quotes[1], number=1),),
+        quotes=quotes,
+        hits=(hit,),
+        done=True,
+    )
+    assert [(cited.number, cited.quote) for cited in render.footnotes(said)] == [(1, "Quote 2."), (2, "Quote 1.")]
+    shown = render.answer(said, 7)
+    assert "<blockquote class='lead'>Quote 1.<sup><a class='footnote' href='#footnote-7-2'" in shown
+    assert "title='partly in your posts'>It is fed.</span>" in shown
+    assert "class='lead'" not in render.answer(replace(said, text="Quote 1."), 7)
+
+
 def test_what_posts_and_people_wrote_is_only_text() -> None:
     talk = Conversation()
     found = replace(hits_of(post(SOURDOUGH))[0], title=HOSTILE, date=HOSTILE)

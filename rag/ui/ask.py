@@ -78,7 +78,7 @@ class _Parts:
     def grown(self, engine: Engine, number: int, before: Answer | None, now: Answer) -> Step:
         """Return what has changed with one more piece of an answer."""
         step: Step = {self.answer: render.answer(now, number)}
-        if before is None or before.citations != now.citations:
+        if before is None or render.footnotes(before) != render.footnotes(now):
             step[self.sources] = render.sources(now, _texts(engine, now), number)
         if before is None or before.hits != now.hits or now.done:
             step[self.preface] = render.preface(now)
@@ -192,7 +192,7 @@ def _stream(
 def _texts(engine: Engine, answer: Answer) -> dict[str, str]:
     """Return the text of each cited post."""
     texts = {}
-    for post_id in {citation.post_id for citation in answer.citations}:
+    for post_id in {cited.post_id for cited in render.footnotes(answer)}:
         with suppress(NotFound):  # it was removed since
             texts[post_id] = engine.post(post_id).text
     return texts

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from itertools import pairwise
 from pathlib import PurePath
 
 from rag.engine import Engine
 from rag.jobs import Job
+from rag.markup import plain
 from rag.query import described, parse
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
 from rag.ui.conversation import Exchange, unfiltered
@@ -24,6 +26,12 @@ Span = tuple[int, int]
 """Where something begins and ends in a text, in characters."""
 
 UNSURE = "Your posts may not really answer this; check the footnotes."
+_SUPPORTS = {
+    "no": "<p class='note'><span class='unproven'>Dotted</span>: nothing in your posts was found to say this.</p>",
+    "partly": "<p class='note'><span class='partly'>Dashed</span>: the footnote says a part of it; see the rest of its "
+    "passage.</p>",
+}
+_LEAD = 600  # characters of the best quote that stand above an answer
 _LISTED = 20  # posts of a list that are in sight before it is unfolded
 _NEAREST = 5  # posts that are named where none covers a question
 _WINDOW = 20_000  # characters of a post shown around a quote; a book would make the page slow
@@ -109,14 +117,15 @@ def answer(found: Answer, number: int = 0) -> str:
     `number` tells its footnotes from those of the other answers on the page.
     """
     parts = [waiting(found.status)] if found.status else []
+    if lead := _lead(found):
+        quote = marked_up(escape(short(lead.quote, _LEAD)))
+        parts.append(f"<blockquote class='lead'>{quote}{_mark(number, lead.number)}</blockquote>")
     if found.refused:
         parts.append(f"<div class='written' aria-live='polite'>{escape(found.text)}</div>")
     elif found.text:
         parts.append(f"<div class='written' aria-live='polite'>{_prose(found, number)}</div>")
-    if found.done and any(sentence.citation is None for sentence in found.sentences):
-        parts.append(
-            "<p class='note'><span class='unproven'>Dotted</span>: nothing in your posts was found to say this.</p>"
-        )
+    if found.done:
+        parts += [note for support, note in _SUPPORTS.items() if support in {s.support for s in found.sentences}]
     if found.note:
         parts.append(f"<p class='note'>{escape(found.note)}</p>")
     if found.done and not found.posts and (narrowed := described(parse(found.question).filters)):
@@ -127,7 +136,15 @@ def answer(found: Answer, number: int = 0) -> str:
 
 def sources(found: Answer, texts: Mapping[str, str], number: int = 0) -> str:
     """Render a card a footnote: closed, its quote; open, the quote inside its post."""
-    return "".join(_source(cited, found, texts.get(cited.post_id, ""), number) for cited in found.citations)
+    return "".join(_source(cited, found, texts.get(cited.post_id, ""), number) for cited in footnotes(found))
+
+
+def footnotes(found: Answer) -> tuple[Citation, ...]:
+    """Return the footnotes of an answer's text, and behind them those of the quotes that it does not cite."""
+    places = {(cited.post_id, cited.start, cited.end) for cited in found.citations}
+    others = [quote for quote in found.quotes if (quote.post_id, quote.start, quote.end) not in places]
+    first = len(found.citations) + 1
+    return found.citations + tuple(replace(quote, number=number) for number, quote in enumerate(others, start=first))
 
 
 def posts(found: Answer, number: int = 0) -> str:
@@ -196,11 +213,25 @@ def _prose(found: Answer, number: int) -> str:
 
 
 def _sentence(sentence: Sentence, number: int) -> str:
+    said = _lines(sentence.text)
     if sentence.citation is None:
-        return f"<span class='unproven' title='not in your posts'>{_lines(sentence.text)}</span>"
-    cited = sentence.citation
-    link = f"<a class='footnote' href='#footnote-{number}-{cited}' aria-label='footnote {cited}'>{cited}</a>"
-    return f"{_lines(sentence.text)}<sup>{link}</sup>"
+        return f"<span class='unproven' title='not in your posts'>{said}</span>"
+    if sentence.support == "partly":
+        said = f"<span class='partly' title='partly in your posts'>{said}</span>"
+    return said + _mark(number, sentence.citation)
+
+
+def _mark(number: int, cited: int) -> str:
+    """Render a footnote's number as a link to its card."""
+    return f"<sup><a class='footnote' href='#footnote-{number}-{cited}' aria-label='footnote {cited}'>{cited}</a></sup>"
+
+
+def _lead(found: Answer) -> Citation | None:
+    """Return the best quote, with its number, unless the text says the same."""
+    if not found.quotes or found.text == plain(found.quotes[0].quote):
+        return None
+    best = found.quotes[0]
+    return next(c for c in footnotes(found) if (c.post_id, c.start, c.end) == (best.post_id, best.start, best.end))
 
 
 def _source(cited: Citation, found: Answer, text: str, number: int) -> str:
@@ -235,7 +266,7 @@ def _exchange(exchange: Exchange) -> str:
             _passage_of(cited, found),
             (cited.start, cited.end),
         )
-        for cited in found.citations
+        for cited in footnotes(found)
     ]
     return (
         f"<details class='exchange' id='exchange-{number}'><summary>{escape(found.question)}</summary>"

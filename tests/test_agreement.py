@@ -1,0 +1,56 @@
+"""Numbers, names, units and "not" must agree, whatever two sentences have in common."""
+
+from __future__ import annotations
+
+import pytest
+
+from rag.agreement import contradicts, names_in, numbers_in
+
+RYE = "The rye dough rests for 12 hours before it is baked."
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence"),
+    [
+        ("The rye dough rests for 4 hours.", RYE),
+        ("The rye dough rests for 12 minutes.", RYE),
+        ("The rye dough rests for two hours.", RYE),
+        ("The rye dough does not rest for 12 hours.", RYE),
+        ("The rye dough rests after it is baked.", RYE),
+        ("Flatbread needs yeast.", "Flatbread needs no yeast at all."),
+        ("The starter can be fed at night.", "The starter cannot be fed at night."),
+        ("The starter isn't sour.", "The starter is sour."),
+        ("Rye has less fibre than wheat.", "Rye has more fibre than wheat."),
+    ],
+)
+def test_what_is_changed_contradicts(claim: str, evidence: str) -> None:
+    assert contradicts(claim, evidence)
+
+
+@pytest.mark.parametrize(
+    ("claim", "evidence"),
+    [
+        ("The rye dough rests for 12 hours.", RYE),
+        ("Before it is baked, the rye dough must rest.", RYE),
+        ("It sold 1,000 loaves in three days.", "In 3 days it sold 1000 loaves."),
+        ("Flatbread needs no yeast.", "Flatbread needs no yeast at all."),
+        ("The age varies between 14 and 18.", "The age varies between 14 and 18, and elsewhere there is no limit."),
+        ("The starter isn't sour.", "The starter is not sour."),
+    ],
+)
+def test_what_says_the_same_does_not(claim: str, evidence: str) -> None:
+    assert not contradicts(claim, evidence)
+
+
+def test_what_is_denied_around_the_evidence_may_be_denied() -> None:
+    claim = "It needs no yeast, and the pan must be hot."
+    assert contradicts(claim, "The pan must be hot.")
+    assert not contradicts(claim, "The pan must be hot.", "The pan must be hot. Flatbread needs no yeast.")
+
+
+def test_numbers_have_one_form() -> None:
+    assert numbers_in("1,000 loaves, 2.5 grams and three rolls, one by one") == {"1000", "2.5", "3"}
+
+
+def test_a_capital_at_the_beginning_makes_no_name_nor_does_a_small_word() -> None:
+    assert names_in("Bread is baked by Anna Berger, and It rises.") == {"anna", "berger"}
