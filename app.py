@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from models.embedder import SentenceTransformerEmbedder
 from models.machine import usable_cores, vector_features
+from models.prefill import States
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
@@ -48,11 +49,17 @@ def build_engine(settings: Settings) -> Engine:
         SqliteGold(library),
         ChromaIndex(settings.home / "index"),
         SentenceTransformerEmbedder(settings.embedder, offline=settings.offline, notes=settings.home / "machine.json"),
-        LlamaWriter(settings.writer, offline=settings.offline),
+        LlamaWriter(settings.writer, offline=settings.offline, states=_states(settings)),
         ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
         Fetcher(allow_private=settings.allow_private),
         inbox=settings.home / "inbox",
     )
+
+
+def _states(settings: Settings) -> States:
+    """Return what the writer keeps of passages it has read."""
+    folder = settings.home / "prefill"
+    return States(folder, disk_bytes=settings.cache_bytes, memory_bytes=settings.cache_memory_bytes)
 
 
 def machine_checks(settings: Settings) -> list[Check]:

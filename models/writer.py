@@ -11,7 +11,8 @@ import ctypes
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 from models.hub import fetch_file, sha256
 from models.machine import share_cores, usable_cores
+from models.prefill import Part, Prefill, States
 from rag.errors import ModelError
 from rag.ports import Read, unread
 from rag.records import Check, Prompt, Segment
@@ -38,14 +40,21 @@ _SLOT = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template 
 class LlamaWriter:
     """Writes text with a GGUF model. Loads at first use; a second caller waits for the first."""
 
-    def __init__(self, setting: str = "", *, offline: bool = False) -> None:
-        """Name the model: "" for the one that ships, a file, or "repo/id:file.gguf". Nothing is loaded yet."""
+    def __init__(self, setting: str = "", *, offline: bool = False, states: States | None = None) -> None:
+        """Name the model: "" for the one that ships, a file, or "repo/id:file.gguf". Nothing is loaded yet.
+
+        `states` keeps what was read of passages; without it, it is kept in memory.
+        """
         self._setting = setting
         self._offline = offline
+        self._states = states or States()
+        self._prefill: Any = None
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._loaded: Any = None
         self._stop = Event()
+        self._waiting: list[Event] = []  # the stops of those who want to write while the lock is held
+        self._warming = False
 
     @property
     def name(self) -> str:
@@ -81,15 +90,17 @@ class LlamaWriter:
         """Load the model, once. Raise ModelError if that cannot be done."""
         with self._loading:
             if self._loaded is None:
-                self._loaded = _load(self._file)
+                model = _load(self._file)
                 # llama.cpp asks this between the layers' batches: a stop ends even a long read of the prompt
-                abort = _abort_callback(lambda: self._stop.is_set())
+                abort = _abort_callback(self._aborted)
                 self._keep_alive = abort
-                _set_abort(self._loaded, abort)
+                _set_abort(model, abort)
+                self._prefill = Prefill(model, sha256(self._file), self._states)
+                self._loaded = model
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of the prompt as the model would read it, template included."""
-        return len(self._tokens(prompt))
+        return _count(self._parts(prompt))
 
     def write(self, prompt: Prompt, stop: Event, read: Read = unread) -> Iterator[str]:
         """Yield the answer piece by piece: the likeliest token each time, so the same prompt gives the same answer.
@@ -97,18 +108,39 @@ class LlamaWriter:
         Setting `stop` ends it at once, even before the first piece; `read` is told how much of the prompt was read.
         Raise ModelError if the prompt does not fit.
         """
-        tokens = self._tokens(prompt)
-        if len(tokens) > self.budget:
-            raise ModelError(f"The question has too many tokens ({len(tokens)}) for {self.name}. Ask a shorter one.")
-        while not self._lock.acquire(timeout=0.05):
-            if stop.is_set():
-                return
+        begun, parts = self._states.forgotten, self._parts(prompt)
+        if (count := _count(parts)) > self.budget:
+            raise ModelError(f"The question has too many tokens ({count}) for {self.name}. Ask a shorter one.")
+        if not self._acquired(stop):
+            return
         try:
             self._stop = stop
-            yield from self._generate(tokens, stop, read)
+            yield from self._generate(parts, begun, stop, read)
         finally:
             self._stop = Event()
+            self._states.save()
             self._lock.release()
+
+    def warm(self, prompt: Prompt, stop: Event) -> None:
+        """Read a prompt's passages ahead of a question that may come. A question that does come ends this at once."""
+        begun, parts = self._states.forgotten, self._parts(prompt)
+        if _count(parts) > self.budget or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._stop, self._warming = stop, True
+            if not self._aborted():
+                self._prefill.make(parts, begun)
+        except RuntimeError:
+            if not self._aborted():
+                raise
+        finally:
+            self._stop, self._warming = Event(), False
+            self._states.save()
+            self._lock.release()
+
+    def forget(self, texts: Iterable[str]) -> None:
+        """Delete what was kept of these passages, in memory and on disk: a removed post leaves nothing behind."""
+        self._states.forget(texts)
 
     def checks(self) -> list[Check]:
         """Say whether the model is there and can be loaded; loads it."""
@@ -134,18 +166,37 @@ class LlamaWriter:
             return Path(self._setting)
         return fetch_file(self._setting, offline=self._offline)
 
-    def _generate(self, tokens: list[int], stop: Event, read: Read) -> Iterator[str]:
+    def _acquired(self, stop: Event) -> bool:
+        """Wait for the lock; return False if `stop` is set before."""
+        self._waiting.append(stop)
+        try:
+            while not self._lock.acquire(timeout=0.05):
+                if stop.is_set():
+                    return False
+            return True
+        finally:
+            self._waiting.remove(stop)
+
+    def _aborted(self) -> bool:
+        """Say whether whatever is being read or written is to end."""
+        return self._stop.is_set() or (self._warming and bool(self._waiting))
+
+    def _generate(self, parts: list[Part], begun: int, stop: Event, read: Read) -> Iterator[str]:
         import llama_cpp
 
         model, decoder = self._model, codecs.getincrementaldecoder("utf-8")("replace")
+        tokens = [token for part in parts for token in part.tokens]
         model.reset()  # no state of an earlier answer: the same question gets the same answer
-        written = 0
+        written = cached = 0
         try:
+            if stop.is_set():
+                return
+            cached = self._prefill.read(parts, begun)
             for token in model.generate(tokens, temp=0.0, repeat_penalty=REPEAT_PENALTY):
                 if stop.is_set() or llama_cpp.llama_vocab_is_eog(model._model.vocab, token) or written >= ANSWER:
                     break
                 if not written:
-                    read(len(tokens), 0)
+                    read(len(tokens) - cached, cached)
                 written += 1
                 yield decoder.decode(model.detokenize([token]))
         except RuntimeError:
@@ -155,18 +206,24 @@ class LlamaWriter:
             model.reset()
 
     def _tokens(self, prompt: Prompt) -> list[int]:
-        """Tokenize the template's own text with control tokens, everything a person wrote without."""
-        model, tokens = self._model, []
-        for text, trusted in self._rendered(prompt.segments):
-            if text:
-                tokens += model.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=trusted)
-        bos = model.token_bos()
-        if model._model.add_bos_token() and bos >= 0 and tokens[:1] != [bos]:
-            tokens.insert(0, bos)
-        return tokens
+        """Return the prompt as the model reads it."""
+        return [token for part in self._parts(prompt) for token in part.tokens]
 
-    def _rendered(self, segments: tuple[Segment, ...]) -> Iterator[tuple[str, bool]]:
-        """Yield (text, whether it is the template's own) in order."""
+    def _parts(self, prompt: Prompt) -> list[Part]:
+        """Tokenize the template's own text with control tokens, everything a person wrote without."""
+        model, parts = self._model, []
+        for text, trusted, segment in self._rendered(prompt.segments):
+            if text:
+                tokens = model.tokenize(text.encode("utf-8", "replace"), add_bos=False, special=trusted)
+                parts.append(Part(tuple(tokens), text if segment and segment.passage else None))
+        bos = model.token_bos()
+        first = next((part.tokens[:1] for part in parts if part.tokens), ())
+        if model._model.add_bos_token() and bos >= 0 and first != (bos,):
+            parts.insert(0, Part((bos,)))
+        return parts
+
+    def _rendered(self, segments: tuple[Segment, ...]) -> Iterator[tuple[str, bool, Segment | None]]:
+        """Yield (text, whether it is the template's own, the segment it is otherwise) in order."""
         slots = {
             role: "".join(f"\ue000{i}\ue001" for i, s in enumerate(segments) if s.role == role)
             for role in ("system", "user")
@@ -174,11 +231,12 @@ class LlamaWriter:
         rendered = self._template([{"role": role, "content": slots[role]} for role in slots if slots[role]])
         position = 0
         for match in _SLOT.finditer(rendered):
-            yield rendered[position : match.start()], True
+            yield rendered[position : match.start()], True, None
             # Footnote's own words hold no control tokens either, so nothing between the marks needs them
-            yield segments[int(match.group(1))].text, False
+            segment = segments[int(match.group(1))]
+            yield segment.text, False, segment
             position = match.end()
-        yield rendered[position:], True
+        yield rendered[position:], True, None
 
     def _template(self, messages: list[dict[str, str]]) -> str:
         """Render the model's own chat template; a model without one gets plain text."""
@@ -233,12 +291,27 @@ def _load(file: Path) -> Any:
     cores = usable_cores()
     try:
         model = llama_cpp.Llama(str(file), n_ctx=CONTEXT, n_threads=cores, n_threads_batch=cores, verbose=False)
+        return _with_two_sequences(model)
     except Exception as error:  # a damaged file makes it raise nearly anything
         raise ModelError(
             f"The writer's file {file} cannot be loaded; it may be damaged. "
             "Download it again, or leave FOOTNOTE_WRITER out."
         ) from error
+
+
+def _with_two_sequences(model: Any) -> Any:
+    """Give a model a memory that two sequences share: in the second one, passages are read by themselves."""
+    from llama_cpp._internals import LlamaContext
+
+    params = model.context_params
+    params.n_seq_max, params.kv_unified = 2, True  # the library offers no other way to ask for them
+    model._ctx.close()
+    model._ctx = model._stack.enter_context(closing(LlamaContext(model=model._model, params=params, verbose=False)))
     return model
+
+
+def _count(parts: Iterable[Part]) -> int:
+    return sum(len(part.tokens) for part in parts)
 
 
 def _abort_callback(wanted: Any) -> Any:

@@ -137,6 +137,15 @@ class Writer(Protocol):
         """
         ...
 
+    def warm(self, prompt: Prompt, stop: Event) -> None:
+        """Read a prompt's passages ahead of a question that may come. Such a question ends this at once, as `stop`
+        does."""
+        ...
+
+    def forget(self, texts: Iterable[str]) -> None:
+        """Let go of whatever was kept of passages that were removed."""
+        ...
+
     def checks(self) -> list[Check]:
         """Say whether the model is there and whole."""
         ...

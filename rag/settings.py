@@ -13,7 +13,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free one."""
+    """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free one.
+
+    `cache_bytes` bounds what the writer keeps on disk of passages it has read, `cache_memory_bytes` what in memory.
+    """
 
     home: Path
     embedder: str = ""
@@ -23,6 +26,8 @@ class Settings:
     offline: bool = False
     max_file_bytes: int = 25_000_000
     allow_private: bool = False
+    cache_bytes: int = 500_000_000
+    cache_memory_bytes: int = 100_000_000
 
     def as_text(self) -> str:
         """Return the settings as they would be typed, for `doctor`."""
@@ -36,6 +41,8 @@ class Settings:
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
                 f"FOOTNOTE_MAX_FILE_MB={self.max_file_bytes / 1e6:g}",
                 f"FOOTNOTE_ALLOW_PRIVATE={int(self.allow_private)}",
+                f"FOOTNOTE_CACHE_MB={self.cache_bytes / 1e6:g}",
+                f"FOOTNOTE_CACHE_MEMORY_MB={self.cache_memory_bytes / 1e6:g}",
             )
         )
 
@@ -52,6 +59,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
         max_file_bytes=int(1e6 * _number(environment, "FOOTNOTE_MAX_FILE_MB", default=25, low=0.001, high=2000)),
         allow_private=_switch(environment, "FOOTNOTE_ALLOW_PRIVATE"),
+        cache_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MB", default=500, low=0, high=1e6)),
+        cache_memory_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MEMORY_MB", default=100, low=0, high=1e6)),
     )
 
 

@@ -100,7 +100,8 @@ class FakeEmbedder:
 
 
 class FakeWriter:
-    """Writes the pieces it was given, whatever it is asked; `prompts` lists what it was asked.
+    """Writes the pieces it was given, whatever it is asked; `prompts` lists what it was asked, `warmed` what it was to
+    read ahead, `forgotten` the texts it was told to forget.
 
     `error` is raised after the pieces. `closed` counts the answers that came to an end, one way or another.
     """
@@ -115,6 +116,8 @@ class FakeWriter:
         self.ready = False
         self.error: ModelError | None = None
         self.prompts: list[Prompt] = []
+        self.warmed: list[Prompt] = []
+        self.forgotten: list[str] = []
         self.closed = 0
         self._lock = threading.Lock()
 
@@ -143,6 +146,13 @@ class FakeWriter:
         finally:
             self.closed += 1
             self._lock.release()
+
+    def warm(self, prompt: Prompt, stop: Event) -> None:
+        if not stop.is_set():
+            self.warmed.append(prompt)
+
+    def forget(self, texts: Iterable[str]) -> None:
+        self.forgotten += texts
 
     def checks(self) -> list[Check]:
         return [Check("writer", True, self.name)]

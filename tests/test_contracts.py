@@ -185,6 +185,20 @@ class TestWriter:
         assert waited == []
         first.close()
 
+    def test_what_was_read_ahead_or_forgotten_changes_no_answer(self, writer: Any) -> None:
+        whole = "".join(writer.write(prompt(self.QUESTION), Event()))
+        writer.warm(prompt("What is a st"), Event())
+        writer.forget(["A starter is only flour and water that went sour."])
+        assert "".join(writer.write(prompt(self.QUESTION), Event())) == whole
+
+    def test_it_tells_once_and_before_the_first_piece_how_much_it_read(self, writer: Any) -> None:
+        told: list[int] = []
+        writing = writer.write(prompt(self.QUESTION), Event(), lambda prefill, cached: told.append(prefill + cached))
+        next(writing)
+        assert told == [writer.count_tokens(prompt(self.QUESTION))]
+        list(writing)
+        assert len(told) == 1
+
     def test_it_can_tell_what_it_is(self, writer: Any) -> None:
         assert writer.name
         assert [check.ok for check in writer.checks()] == [True]

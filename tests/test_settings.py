@@ -30,6 +30,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FOOTNOTE_PORT": "7860",
             "FOOTNOTE_OFFLINE": "1",
             "FOOTNOTE_MAX_FILE_MB": "1.5",
+            "FOOTNOTE_CACHE_MB": "20",
+            "FOOTNOTE_CACHE_MEMORY_MB": "0",
         }
     )
     assert settings == Settings(
@@ -40,6 +42,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         port=7860,
         offline=True,
         max_file_bytes=1_500_000,
+        cache_bytes=20_000_000,
+        cache_memory_bytes=0,
     )
 
 
