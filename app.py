@@ -32,6 +32,7 @@ from rag.readers.room import ReadingRoom
 from rag.records import Check
 from rag.settings import CHECKOUT, Settings, read_settings
 from store.catalogue import SqliteCatalogue
+from store.conversations import SqliteConversations
 from store.gold import SqliteGold
 from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
@@ -47,6 +48,7 @@ def build_engine(settings: Settings) -> Engine:
         library,
         SqliteCatalogue(library),
         SqliteGold(library),
+        SqliteConversations(library),
         ChromaIndex(settings.home / "index"),
         SentenceTransformerEmbedder(settings.embedder, offline=settings.offline, notes=settings.home / "machine.json"),
         LlamaWriter(settings.writer, offline=settings.offline, states=_states(settings)),

@@ -14,13 +14,14 @@ from pathlib import Path
 from threading import Event
 
 from rag.answering import REFUSAL, Clock, write
+from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy
 from rag.fetch import Fetcher
 from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
 from rag.overview import overview
-from rag.ports import Catalogue, Embedder, Gold, Library, Progress, Readers, VectorIndex, Writer
+from rag.ports import Catalogue, Conversations, Embedder, Gold, Library, Progress, Readers, VectorIndex, Writer
 from rag.quality import SHOWN, Quality
 from rag.query import parse
 from rag.records import (
@@ -56,6 +57,7 @@ class Engine:
         library: Library,
         catalogue: Catalogue,
         gold: Gold,
+        conversations: Conversations,
         index: VectorIndex,
         embedder: Embedder,
         writer: Writer,
@@ -82,6 +84,8 @@ class Engine:
         """What is being brought in, and what was last."""
         self.quality = Quality(library, catalogue, gold, embedder, self)
         """How well search does on these posts."""
+        self.talks = Talks(conversations, library)
+        """The conversations that are kept."""
 
     @property
     def activity(self) -> str:

@@ -17,6 +17,7 @@ from rag.records import (
     Filters,
     Item,
     Judged,
+    KeptTurn,
     Label,
     Manifest,
     Mark,
@@ -28,6 +29,8 @@ from rag.records import (
     Source,
     SourceKind,
     StoredPost,
+    Talk,
+    Thumb,
     Way,
 )
 
@@ -433,4 +436,40 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Let go of the folder."""
+        ...
+
+
+class Conversations(Protocol):
+    """The conversations that are kept, each with its turns; the words of a post go from them with the post."""
+
+    def listed(self, words: Sequence[str] = (), limit: int = 1000) -> list[Talk]:
+        """List conversations, the last changed first: those that have each of the words, in any case, in their title,
+        questions or answers."""
+        ...
+
+    def talk(self, talk_id: int) -> Talk:
+        """Return how one is listed. Raise NotFound."""
+        ...
+
+    def turns(self, talk_id: int) -> list[KeptTurn]:
+        """Return the turns of one, oldest first. Raise NotFound."""
+        ...
+
+    def keep(self, talk_id: int, title: str, turn: KeptTurn, replaces: int = 0) -> tuple[int, int]:
+        """Add a turn; return (id of its conversation, its own). `replaces` is the id of a turn that goes for it.
+
+        Where there is no such conversation, or not any more, one of this title begins.
+        """
+        ...
+
+    def judge(self, turn_id: int, thumb: Thumb) -> None:
+        """Note what a person thinks of an answer. Raise NotFound."""
+        ...
+
+    def rename(self, talk_id: int, title: str) -> None:
+        """Give a conversation another title. Raise NotFound."""
+        ...
+
+    def delete(self, talk_id: int) -> None:
+        """Delete a conversation, words overwritten; one that is gone already does no harm."""
         ...

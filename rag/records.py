@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 SearchMode = Literal["hybrid", "dense", "lexical"]
@@ -441,3 +441,96 @@ class Manifest:
             "prompts": dict(self.prompts),
             "splitter": self.splitter,
         }
+
+
+Thumb = Literal["", "up", "down"]
+REMOVED = "This post was removed."
+"""Stands for the title of a post that is gone where a conversation keeps a footnote to it."""
+REMOVED_WORDS = "[From a post that was removed.]"
+"""Stands for a sentence of an answer that had words of such a post."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A piece of an answer's text as it is kept: a sentence, or what stands between two; then `support` is None.
+
+    `posts` are the ids of those whose words it has: it goes with them.
+    """
+
+    text: str
+    posts: tuple[str, ...] = ()
+    citation: int | None = None
+    support: Support | None = None
+
+
+@dataclass(frozen=True)
+class KeptHit:
+    """A hit as it is kept, without words: which passage it was, `start:end` of its post, and how it was ranked."""
+
+    passage_id: int
+    post_id: str
+    start: int
+    end: int
+    score: float
+    cosine: float | None = None
+    lexical: float = 0.0
+    lexical_rank: int | None = None
+    dense_rank: int | None = None
+
+
+@dataclass(frozen=True)
+class KeptTurn:
+    """A question of a conversation that is kept, and its answer; the fields are Answer's own, `hits` best first.
+
+    `asked_at` is a moment (ISO, UTC). `alone`: nothing before it counts. `id` is 0 until it is stored.
+    """
+
+    question: str
+    asked_at: str
+    said: tuple[Said, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    quotes: tuple[Citation, ...] = ()
+    hits: tuple[KeptHit, ...] = ()
+    posts: tuple[StoredPost, ...] = ()
+    asked: str = ""
+    coverage: Coverage = "covered"
+    probability: float | None = None
+    refused: bool = False
+    failed: bool = False
+    note: str = ""
+    alone: bool = False
+    thumb: Thumb = ""
+    id: int = 0
+
+    @property
+    def post_ids(self) -> frozenset[str]:
+        """Return the ids of the posts whose words it has."""
+        shown = {cited.post_id for cited in (*self.citations, *self.quotes)} | {post.id for post in self.posts}
+        return frozenset(shown.union(*(piece.posts for piece in self.said)))
+
+    def without(self, post_id: str) -> KeptTurn:
+        """Return the turn without the words of a post."""
+        return replace(
+            self,
+            said=tuple(replace(said, text=REMOVED_WORDS) if post_id in said.posts else said for said in self.said),
+            citations=tuple(_without(cited, post_id) for cited in self.citations),
+            quotes=tuple(_without(cited, post_id) for cited in self.quotes),
+            posts=tuple(post for post in self.posts if post.id != post_id),
+        )
+
+
+def _without(cited: Citation, post_id: str) -> Citation:
+    if cited.post_id != post_id:
+        return cited
+    return replace(cited, title=REMOVED, url=None, date=None, quote="", start=0, end=0, page=None)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """A conversation as it is listed; `begun` and `changed` are moments (ISO, UTC), `turns` is how many it has."""
+
+    id: int
+    title: str
+    begun: str
+    changed: str
+    turns: int

@@ -129,7 +129,62 @@ CREATE TRIGGER gold_mark_removed AFTER DELETE ON gold_marks BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST_SCHEMA, _SOURCES_SCHEMA, _LISTED_SCHEMA, _GOLD_SCHEMA)
+_CONVERSATIONS_SCHEMA = """
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    title TEXT NOT NULL,
+    begun TEXT NOT NULL,
+    changed TEXT NOT NULL
+);
+CREATE INDEX conversations_by_change ON conversations (changed);
+CREATE TABLE turns (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+    question TEXT NOT NULL,
+    asked_at TEXT NOT NULL,
+    thumb TEXT NOT NULL,
+    said TEXT NOT NULL,
+    citations TEXT NOT NULL,
+    quotes TEXT NOT NULL,
+    hits TEXT NOT NULL,
+    posts TEXT NOT NULL,
+    facts TEXT NOT NULL
+);
+CREATE INDEX turns_by_conversation ON turns (conversation_id);
+CREATE TABLE turn_posts (
+    turn_id INTEGER NOT NULL REFERENCES turns (id) ON DELETE CASCADE,
+    post_id TEXT NOT NULL,
+    PRIMARY KEY (turn_id, post_id)
+) WITHOUT ROWID;
+CREATE INDEX turn_posts_by_post ON turn_posts (post_id);
+CREATE TRIGGER post_removed_from_turns AFTER DELETE ON posts BEGIN
+    UPDATE turns SET
+        said = (SELECT json_group_array(json(CASE
+            WHEN EXISTS (SELECT 1 FROM json_each(piece.value, '$.posts') AS had WHERE had.value = old.id)
+            THEN json_set(piece.value, '$.text', '[From a post that was removed.]') ELSE piece.value END))
+            FROM json_each(said) AS piece),
+        citations = (SELECT json_group_array(json(CASE WHEN json_extract(cited.value, '$.post_id') = old.id
+            THEN json_set(cited.value, '$.title', 'This post was removed.', '$.url', NULL, '$.date', NULL,
+                '$.quote', '', '$.start', 0, '$.end', 0, '$.page', NULL) ELSE cited.value END))
+            FROM json_each(citations) AS cited),
+        quotes = (SELECT json_group_array(json(CASE WHEN json_extract(cited.value, '$.post_id') = old.id
+            THEN json_set(cited.value, '$.title', 'This post was removed.', '$.url', NULL, '$.date', NULL,
+                '$.quote', '', '$.start', 0, '$.end', 0, '$.page', NULL) ELSE cited.value END))
+            FROM json_each(quotes) AS cited),
+        posts = (SELECT json_group_array(json(listed.value)) FROM json_each(posts) AS listed
+            WHERE json_extract(listed.value, '$.id') != old.id)
+    WHERE id IN (SELECT turn_id FROM turn_posts WHERE post_id = old.id);
+    DELETE FROM turn_posts WHERE post_id = old.id;
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST_SCHEMA,
+    _SOURCES_SCHEMA,
+    _LISTED_SCHEMA,
+    _GOLD_SCHEMA,
+    _CONVERSATIONS_SCHEMA,
+)
 """The schema of each version is made from the one before; PRAGMA user_version counts them. Only ever append."""
 
 _COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site

@@ -27,6 +27,7 @@ from rag.records import (
     Filters,
     Item,
     Judged,
+    KeptTurn,
     Label,
     Manifest,
     Mark,
@@ -38,6 +39,8 @@ from rag.records import (
     Source,
     SourceKind,
     StoredPost,
+    Talk,
+    Thumb,
     Way,
     folded,
     id_of,
@@ -475,6 +478,67 @@ class FakeGold:
 
     def forget(self, question: str) -> None:
         self._marks.pop(question, None)
+
+
+class FakeConversations:
+    """Conversations in dictionaries; what has become of posts it asks the library."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self._library = library
+        self._talks: dict[int, Talk] = {}
+        self._turns: dict[int, tuple[int, KeptTurn]] = {}
+        self._last = 0
+
+    def listed(self, words: Sequence[str] = (), limit: int = 1000) -> list[Talk]:
+        found = [
+            self.talk(id_)
+            for id_, talk in self._talks.items()
+            if all(word.casefold() in f"{talk.title} {self._words(id_)}".casefold() for word in words)
+        ]
+        return sorted(found, key=lambda talk: (talk.changed, talk.id), reverse=True)[:limit]
+
+    def talk(self, talk_id: int) -> Talk:
+        if talk_id not in self._talks:
+            raise NotFound("This conversation was deleted. Choose another, or ask anew.")
+        return replace(self._talks[talk_id], turns=sum(of == talk_id for of, _ in self._turns.values()))
+
+    def turns(self, talk_id: int) -> list[KeptTurn]:
+        self.talk(talk_id)
+        there = {post.id for post in self._library.posts()}
+        for id_, (of, turn) in self._turns.items():
+            for gone in turn.post_ids - there:
+                turn = turn.without(gone)
+            self._turns[id_] = of, turn
+        return [turn for of, turn in self._turns.values() if of == talk_id]
+
+    def keep(self, talk_id: int, title: str, turn: KeptTurn, replaces: int = 0) -> tuple[int, int]:
+        if talk_id not in self._talks:
+            self._last += 1
+            talk_id = self._last
+            self._talks[talk_id] = Talk(talk_id, title, turn.asked_at, turn.asked_at, 0)
+        if replaces in self._turns and self._turns[replaces][0] == talk_id:
+            del self._turns[replaces]
+        talk = self._talks[talk_id]
+        self._talks[talk_id] = replace(talk, changed=max(talk.changed, turn.asked_at))
+        self._last += 1
+        self._turns[self._last] = talk_id, replace(turn, id=self._last)
+        return talk_id, self._last
+
+    def judge(self, turn_id: int, thumb: Thumb) -> None:
+        if turn_id not in self._turns:
+            raise NotFound("This answer is not kept any more. Ask again to keep it.")
+        of, turn = self._turns[turn_id]
+        self._turns[turn_id] = of, replace(turn, thumb=thumb)
+
+    def rename(self, talk_id: int, title: str) -> None:
+        self._talks[talk_id] = replace(self.talk(talk_id), title=title)
+
+    def delete(self, talk_id: int) -> None:
+        self._talks.pop(talk_id, None)
+        self._turns = {id_: kept for id_, kept in self._turns.items() if kept[0] != talk_id}
+
+    def _words(self, talk_id: int) -> str:
+        return " ".join(turn.question + " " + "".join(said.text for said in turn.said) for turn in self.turns(talk_id))
 
 
 class DirectReaders:

@@ -10,10 +10,20 @@ from rag.engine import Engine
 from rag.fetch import Fetcher
 from rag.records import ENDED, FileProgress
 from store.catalogue import SqliteCatalogue
+from store.conversations import SqliteConversations
 from store.gold import SqliteGold
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import DirectReaders, FakeCatalogue, FakeEmbedder, FakeGold, FakeIndex, FakeLibrary, FakeWriter
+from tests.fakes import (
+    DirectReaders,
+    FakeCatalogue,
+    FakeConversations,
+    FakeEmbedder,
+    FakeGold,
+    FakeIndex,
+    FakeLibrary,
+    FakeWriter,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,6 +40,7 @@ class House:
         self.library: Any = None if real_stores else FakeLibrary()
         self.catalogue: Any = None
         self.gold: Any = None
+        self.conversations: Any = None
         self.index: Any = None if real_stores else FakeIndex()
         self.restart()
 
@@ -40,13 +51,16 @@ class House:
             self.library = SqliteLibrary(self.home / "library.sqlite3")
             self.catalogue = SqliteCatalogue(self.library)
             self.gold = SqliteGold(self.library)
+            self.conversations = SqliteConversations(self.library)
             self.index = ChromaIndex(self.home / "index")
         elif self.catalogue is None or self.catalogue.library is not self.library:
             self.catalogue, self.gold = FakeCatalogue(self.library), FakeGold(self.library)
+            self.conversations = FakeConversations(self.library)
         self.engine = Engine(
             self.library,
             self.catalogue,
             self.gold,
+            self.conversations,
             self.index,
             self.embedder,
             self.writer,

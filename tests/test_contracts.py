@@ -14,12 +14,40 @@ import numpy as np
 import pytest
 
 from rag.errors import ModelError, NotFound
-from rag.records import Filters, Item, Judged, Label, Manifest, Mark, Passage, Post, Prompt, Segment, Way, id_of
+from rag.records import (
+    REMOVED,
+    REMOVED_WORDS,
+    Citation,
+    Filters,
+    Item,
+    Judged,
+    KeptHit,
+    KeptTurn,
+    Label,
+    Manifest,
+    Mark,
+    Passage,
+    Post,
+    Prompt,
+    Said,
+    Segment,
+    Way,
+    id_of,
+)
 from store.catalogue import SqliteCatalogue
+from store.conversations import SqliteConversations
 from store.gold import SqliteGold
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import FakeCatalogue, FakeEmbedder, FakeGold, FakeIndex, FakeLibrary, FakeWriter
+from tests.fakes import (
+    FakeCatalogue,
+    FakeConversations,
+    FakeEmbedder,
+    FakeGold,
+    FakeIndex,
+    FakeLibrary,
+    FakeWriter,
+)
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
 
 SENTENCES = [
@@ -608,6 +636,119 @@ def mark_of(library: Any, story: str) -> Mark:
     """Add a story and return a mark on its last passage."""
     passage = put(library, post(story))[0][-1]
     return Mark(passage.post_id, passage.start, passage.end, passage.text)
+
+
+@pytest.fixture
+def conversations(library: Any) -> Any:
+    return FakeConversations(library) if isinstance(library, FakeLibrary) else SqliteConversations(library)
+
+
+def turn_of(library: Any, *stories: str, question: str = "How is it fed?", minute: int = 0) -> KeptTurn:
+    """Add stories and return a turn that has a sentence and a footnote of each of them."""
+    passages = [put(library, post(story))[0][-1] for story in stories]
+    cited = tuple(
+        Citation(n, p.id, p.post_id, p.heading, "https://b.example/ä", "2024-03-02", p.text, p.start, p.end, 3)
+        for n, p in enumerate(passages, start=1)
+    )
+    said = [Said(f"{cited[n].quote} ", (p.post_id,), n + 1, "yes") for n, p in enumerate(passages)]
+    hits = tuple(KeptHit(p.id, p.post_id, p.start, p.end, 0.5, 0.25, 1.0, 1, 2) for p in passages)
+    asked_at = f"2026-11-25T08:{minute:02}:00.000+00:00"
+    listed = tuple(stored for stored in library.posts() if stored.id in {p.post_id for p in passages})
+    return KeptTurn(
+        question, asked_at, (*said, Said("Perhaps.")), cited, cited[:1], hits, listed, question, "maybe", 0.4
+    )
+
+
+class TestConversations:
+    def test_a_turn_comes_back_as_it_was(self, conversations: Any, library: Any) -> None:
+        turn = replace(turn_of(library, SOURDOUGH), note="Stopped.", alone=True, thumb="up", failed=True)
+        talk, id_ = conversations.keep(0, "Bread", turn)
+        assert conversations.turns(talk) == [replace(turn, id=id_)]
+        assert conversations.talk(talk).turns == 1
+        assert conversations.listed() == [conversations.talk(talk)]
+
+    def test_turns_stand_in_order_and_one_can_take_the_place_of_another(self, conversations: Any, library: Any) -> None:
+        first, second, third = (turn_of(library, SOURDOUGH, question=f"And {n}?", minute=n) for n in range(3))
+        talk, _ = conversations.keep(0, "Bread", first)
+        _, replaced = conversations.keep(talk, "", second)
+        assert conversations.keep(talk, "", third, replaced)[0] == talk
+        assert [turn.question for turn in conversations.turns(talk)] == ["And 0?", "And 2?"]
+        assert conversations.talk(talk).changed == third.asked_at
+        assert conversations.talk(talk).begun == first.asked_at
+
+    def test_the_last_changed_is_listed_first_and_words_find_in_any_case(
+        self, conversations: Any, library: Any
+    ) -> None:
+        bread, _ = conversations.keep(0, "Über Brot", turn_of(library, SOURDOUGH))
+        chain, _ = conversations.keep(0, "Chains", turn_of(library, BICYCLE, question="What of salt?", minute=9))
+        assert [talk.id for talk in conversations.listed()] == [chain, bread]
+        conversations.keep(bread, "", turn_of(library, FLATBREAD, minute=30))
+        assert [talk.id for talk in conversations.listed()] == [bread, chain]
+        assert [talk.id for talk in conversations.listed(limit=1)] == [bread]
+        for words in (["über"], ["SMOKING", "hot"], ["vinegar"]):
+            assert [talk.id for talk in conversations.listed(words)] == [bread], words
+        assert [talk.id for talk in conversations.listed(["salt"])] == [chain]
+        for words in (["support"], ["%"], ["salt", "vinegar"]):  # what is not in any one of them
+            assert conversations.listed(words) == [], words
+
+    def test_a_thumb_can_be_set_and_taken_back(self, conversations: Any, library: Any) -> None:
+        talk, id_ = conversations.keep(0, "Bread", turn_of(library, SOURDOUGH))
+        for thumb in ("up", "down", ""):
+            conversations.judge(id_, thumb)
+            assert conversations.turns(talk)[0].thumb == thumb
+        with pytest.raises(NotFound, match="Ask again"):
+            conversations.judge(999, "up")
+
+    def test_one_can_be_renamed_and_deleted_and_begins_anew_when_it_goes_on(
+        self, conversations: Any, library: Any
+    ) -> None:
+        turn = turn_of(library, SOURDOUGH)
+        talk, id_ = conversations.keep(0, "Bread", turn)
+        conversations.rename(talk, "Rye")
+        assert conversations.talk(talk).title == "Rye"
+        conversations.delete(talk)
+        conversations.delete(talk)
+        assert conversations.listed() == []
+        for gone in (conversations.talk, conversations.turns, lambda id_: conversations.rename(id_, "x")):
+            with pytest.raises(NotFound, match="deleted"):
+                gone(talk)
+        with pytest.raises(NotFound):
+            conversations.judge(id_, "up")
+        again, _ = conversations.keep(talk, "And then?", turn)
+        assert again != talk
+        assert conversations.talk(again).title == "And then?"
+
+    def test_a_removed_post_takes_its_words_along_and_no_others(self, conversations: Any, library: Any) -> None:
+        turn = turn_of(library, SOURDOUGH, BICYCLE)
+        talk, _ = conversations.keep(0, "Bread", turn)
+        gone, stays = turn.citations
+        library.remove(gone.post_id)
+        [now] = conversations.turns(talk)
+        assert [said.text for said in now.said] == [REMOVED_WORDS, f"{stays.quote} ", "Perhaps."]
+        assert [said.citation for said in now.said] == [1, 2, None]
+        empty = replace(gone, title=REMOVED, url=None, date=None, quote="", start=0, end=0, page=None)
+        assert now.citations == (empty, stays)
+        assert now.quotes == (empty,)
+        assert [listed.id for listed in now.posts] == [stays.post_id]
+        assert now.hits == turn.hits
+        late, _ = conversations.keep(0, "Late", turn)  # its answer was being written when the post went
+        assert conversations.turns(late)[0].citations == now.citations
+        library.leave(library.post(stays.post_id).source)  # its source is gone, and it with that
+        assert {cited.title for cited in conversations.turns(talk)[0].citations} == {REMOVED}
+
+    def test_an_edited_post_leaves_the_quote_as_it_was_said(self, conversations: Any, library: Any) -> None:
+        turn = turn_of(library, SOURDOUGH)
+        talk, id_ = conversations.keep(0, "Bread", turn)
+        put(library, replace(post(SOURDOUGH), text="# Keeping a sourdough starter\n\nIt died."))
+        assert conversations.turns(talk) == [replace(turn, id=id_)]
+
+    def test_two_can_write_at_once(self, conversations: Any, library: Any) -> None:
+        turn = turn_of(library, SOURDOUGH)
+        talk, _ = conversations.keep(0, "Bread", turn)
+        with ThreadPoolExecutor(4) as pool:
+            ids = [id_ for _, id_ in pool.map(lambda _: conversations.keep(talk, "", turn), range(20))]
+        assert len(set(ids)) == 20
+        assert conversations.talk(talk).turns == 21
 
 
 @pytest.fixture
