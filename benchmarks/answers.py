@@ -1,7 +1,8 @@
 """Answers to questions with a known answer: `python -m benchmarks.answers [N]` over N questions of xquad_en.
 
 right: the answer's text holds the gold answer. proven: share of its sentences with a footnote. right if proven: of the
-answers whose every sentence has a footnote, how many hold the gold answer. quote right: the quotes hold it."""
+answers whose every sentence has a footnote, how many hold the gold answer. quotes right: the quotes hold it;
+shown right: they or the text do."""
 
 from __future__ import annotations
 
@@ -38,20 +39,24 @@ def _figures(judged: list[Judged]) -> list[tuple[str, object]]:
     return [
         ("questions", len(judged)),
         ("refused", len(judged) - len(written)),
-        ("right", _share([_holds(answer.text, gold) for gold, answer in judged])),
+        ("right", _share([holds(answer.text, gold) for gold, answer in judged])),
         ("sentences proven", _share([sentence.citation is not None for sentence in sentences])),
         (
             "answers proven whole",
             _share([bool(a.sentences) and all(s.citation for s in a.sentences) for _, a in written]),
         ),
-        ("right if proven whole", _share([_holds(answer.text, gold) for gold, answer in proven])),
-        ("quote right", _share([_holds(" ".join(c.quote for c in a.citations), gold) for gold, a in judged])),
+        ("right if proven whole", _share([holds(answer.text, gold) for gold, answer in proven])),
+        ("first quote right", _share([_holds(" ".join(q.quote for q in a.quotes[:1]), gold) for gold, a in judged])),
+        ("quotes right", _share([_holds(" ".join(q.quote for q in a.quotes), gold) for gold, a in judged])),
+        ("shown right", _share([_holds(" ".join([a.text, *(q.quote for q in a.quotes)]), gold) for gold, a in judged])),
+        ("first quote, s (median)", statistics.median(a.timings.first_quote_s for _, a in written)),
         ("first token, s (median)", statistics.median(a.timings.first_token_s for _, a in written)),
         ("total, s (median)", statistics.median(a.timings.total_s for _, a in written)),
     ]
 
 
-def _holds(text: str, gold: list[str]) -> bool:
+def holds(text: str, gold: list[str]) -> bool:
+    """Say whether a text holds one of the accepted answers, case and punctuation aside."""
     return any(f" {_plain(answer)} " in f" {_plain(text)} " for answer in gold)
 
 

@@ -18,8 +18,13 @@ from rag.records import Answer, Sentence, Timings
 from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
-DRIFTED = "The rest strayed from your posts, so Footnote stopped there."
+DRIFTED = "The rest strayed from your posts, so Footnote left it out."
 QUOTED = "Quoted from your post, word for word."
+PROVEN = 0.5
+"""Share of an answer's sentences that must be proven, partly proven ones counting less, for it to stand in place of the
+best quote. With SmolLM2-135M on 100 questions of xquad_en, 2026-11-25: the text right in 64 %, in 56 % if one partly
+proven sentence were enough."""
+_COUNTS = {"yes": 1.0, "partly": 0.4, "no": 0.0}
 DRIFT = 2  # sentences in a row without a footnote that end an answer
 _ECHO = re.compile(r"(?:^|\s)(?:Question:|Passages:)|\n#{1,6} ")  # a small model goes on with the prompt's own form
 _SENTENCE_ENDS = '.!?…。！？:)]"”’*`'
@@ -85,7 +90,7 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
                 answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
                 yield replace(answer, status="Writing…")
                 if _drifts(sentences):
-                    text, note = text[: sentences[-1].end], DRIFTED
+                    text, note = text[: sentences[-DRIFT].start], DRIFTED
                     break
     except ModelError as error:
         note, failed = str(error), True
@@ -94,7 +99,7 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     text = text.rstrip() if stop.is_set() else _without_fragment(text)
     sentences, citations = verifier.verify(text, done=True)
     answer = replace(answer, text=text, sentences=sentences, citations=citations, note=note, failed=failed)
-    if not citations and not stop.is_set():
+    if not stop.is_set() and not _holds(sentences):
         answer = _quoted(answer)
     yield replace(answer, status="", done=True, timings=clock.ended())
 
@@ -107,6 +112,11 @@ def _quoted(answer: Answer) -> Answer:
     sentences = (Sentence(text, 0, len(text), 1, "yes"),)
     note = answer.note if answer.failed else QUOTED
     return replace(answer, text=text, sentences=sentences, citations=answer.quotes[:1], note=note)
+
+
+def _holds(sentences: Sequence[Sentence]) -> bool:
+    """Say whether enough of an answer is proven to be read rather than the posts' own words."""
+    return sum(_COUNTS[sentence.support] for sentence in sentences) >= PROVEN * len(sentences) > 0
 
 
 def _drifts(sentences: Sequence[Sentence]) -> bool:

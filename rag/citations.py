@@ -150,6 +150,8 @@ class Verifier:
     def _best(self, sentence: str) -> _Support | None:
         """Return the evidence that says what the sentence says and how far it does, or None."""
         claim = _Claim(sentence, stems_of(sentence), numbers_in(sentence), names_in(sentence))
+        if sentence.endswith(":") and len(claim.stems) <= _CLAIMS:
+            return None  # "18F hiring practices:" says nothing yet
         shared = {i: claim.share(evidence.stems) for i, evidence in enumerate(self._evidence)} if claim.stems else {}
         likely = sorted((i for i in shared if shared[i]), key=lambda i: -shared[i])[:_LOOKED_AT]
         if not likely:

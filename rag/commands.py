@@ -257,7 +257,7 @@ def _ask(engine: Engine, question: str, history: Any) -> Iterator[Event]:
             quoted = True
             yield {"text": "".join(f"“{_short(plain(q.quote))}” ({_named(q)})\n" for q in answer.quotes) + "\n"}
         if not answer.text.startswith(shown):
-            yield {"text": "\n\nNot borne out by your posts. Instead:\n"}
+            yield {"text": "\n\nNot all of that is borne out by your posts. What is:\n"}
             shown = ""
         yield {"text": answer.text[len(shown) :]}
         shown = answer.text

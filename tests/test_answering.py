@@ -44,7 +44,7 @@ def test_the_last_answer_is_whole_and_done() -> None:
 def test_a_writer_that_leaves_the_posts_behind_is_stopped() -> None:
     writer = FakeWriter(*letters(f"{FED} {MOON} {SEA} {MOON} {SEA} {MOON}"))
     last = answers(writer=writer)[-1]
-    assert last.text == f"{FED} {MOON} {SEA}"
+    assert last.text == FED
     assert [sentence.citation for sentence in last.sentences] == [1, None, None]
     assert "strayed from your posts" in last.note
     assert writer.closed == 1
@@ -73,7 +73,7 @@ def test_a_fragment_that_is_all_there_is_is_kept() -> None:
     assert answers("Feed it every morning at")[-1].text == "Feed it every morning at"
 
 
-@pytest.mark.parametrize("end", ["“hungry.”", "(hungry)", "`hungry`", "hungry!", "饿。", "- flour\n- water:"])
+@pytest.mark.parametrize("end", ["“hungry.”", "(hungry)", "`hungry`", "hungry!", "饿。", "hungry:"])
 def test_a_last_sentence_with_an_end_is_kept(end: str) -> None:
     text = f"{FED} The starter is {end}"
     assert answers(text)[-1].text == text
