@@ -17,8 +17,7 @@ import pytest
 
 import app
 from rag import commands
-from rag.errors import BadFile
-from rag.errors import ModelError
+from rag.errors import BadFile, ModelError
 from rag.records import Check, Post
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder
