@@ -22,9 +22,9 @@ SUPPORTED = 0.55
 PARTLY_KNOWN, PARTLY_NEAR = 0.7, 0.35
 """Share of its words that the whole passage has, and cosine of its best sentence, from which it is partly proven."""
 
-PASSAGE, AROUND, LENGTH, ASKING = 2.0, 0.5, 0.1, 0.3
+PASSAGE, AROUND, LENGTH, OPEN = 2.0, 0.5, 0.1, 0.3
 """What counts in a quote beside its cosine and its share of the question's words: its passage's score; the share that
-only its neighbours have; the logarithm of its length; and, against it, that it asks itself. See Verifier.quotes."""
+only its neighbours have; the logarithm of its length; and, against it, that it asks itself or only leads to a list. See Verifier.quotes."""
 ALIKE, SAME = 0.3, 0.97
 """What likeness to a quote before it takes from the next, and from where on it says nothing new."""
 QUOTES = 3
@@ -139,7 +139,7 @@ class Verifier:
             + PASSAGE * evidence.hit.score
             + AROUND * len(lacking & around) / total
             + LENGTH * math.log(1 + len(evidence.said.split()))
-            - ASKING * evidence.said.endswith("?")
+            - OPEN * evidence.said.endswith(("?", ":"))
         )
 
     def _support(self, sentence: str) -> _Support | None:

@@ -118,7 +118,7 @@ def answer(found: Answer, number: int = 0) -> str:
     """
     parts = [waiting(found.status)] if found.status else []
     if lead := _lead(found):
-        quote = marked_up(escape(short(lead.quote, _LEAD)))
+        quote = escape(short(plain(lead.quote), _LEAD))
         parts.append(f"<blockquote class='lead'>{quote}{_mark(number, lead.number)}</blockquote>")
     if found.refused:
         parts.append(f"<div class='written' aria-live='polite'>{escape(found.text)}</div>")
@@ -246,7 +246,7 @@ def _source(cited: Citation, found: Answer, text: str, number: int) -> str:
 def _cited(cited: Citation) -> str:
     return (
         f"<summary><span class='number'>{cited.number}</span><span class='title'>{escape(cited.title)}</span>"
-        f"<q>{marked_up(escape(short(cited.quote, 280)))}</q></summary>"
+        f"<q>{escape(short(plain(cited.quote), 280))}</q></summary>"
     )
 
 
