@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from rag.errors import BadQuestion
+from rag.markup import plain
 from rag.ports import Conversations, Library
 from rag.records import (
     Answer,
@@ -162,11 +163,12 @@ def as_markdown(talk: Talk, turns: Sequence[KeptTurn]) -> str:
     parts = [f"# {_line(talk.title)}"]
     for number, turn in enumerate(turns, start=1):
         parts += [f"## {_line(turn.question)}", f"*{turn.asked_at[:16].replace('T', ' ')} UTC*"]
-        parts += [f"> {_line(cited.quote or cited.title)}[^{number}-q{cited.number}]" for cited in turn.quotes]
+        others = _uncited(turn)
+        parts += [f"> {_quoted(cited) or _line(cited.title)}[^{number}-q{cited.number}]" for cited in others]
         parts += [_paragraphs("".join(_marked(piece, number) for piece in turn.said))]
         parts += [f"*{_line(turn.note)}*"] if turn.note else []
         parts += ["\n".join(f"- {_line(post.title)}{_day(post.date)}" for post in turn.posts)]
-        labels = [(f"{number}-q{cited.number}", cited) for cited in turn.quotes]
+        labels = [(f"{number}-q{cited.number}", cited) for cited in others]
         labels += [(f"{number}-{cited.number}", cited) for cited in turn.citations]
         parts += ["\n".join(f"[^{label}]: {_footnote(cited)}" for label, cited in labels)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -250,7 +252,7 @@ def _named(cited: Citation) -> str:
     """Return a footnote in plain words: title, day, page, address, quote."""
     page = f"page {cited.page}" if cited.page else ""
     named = ", ".join(_ODD.sub(" ", part) for part in (cited.title, cited.date, page, address_of(cited)) if part)
-    return f"{named}: “{' '.join(_ODD.sub(' ', cited.quote).split())}”" if cited.quote else named
+    return f"{named}: “{plain(_ODD.sub(' ', cited.quote))}”" if cited.quote else named
 
 
 def address_of(cited: Citation) -> str:
@@ -268,12 +270,22 @@ def _marked(piece: Said, number: int) -> str:
 def _footnote(cited: Citation) -> str:
     address = f", <{address}>" if (address := address_of(cited).replace("&", "&amp;")) else ""
     page = f", page {cited.page}" if cited.page else ""
-    said = f": “{_line(cited.quote)}”" if cited.quote else ""
+    said = f": “{_quoted(cited)}”" if cited.quote else ""
     return f"{_line(cited.title)}{_day(cited.date)}{page}{address}{said}"
 
 
+def _quoted(cited: Citation) -> str:
+    return _line(plain(_ODD.sub(" ", cited.quote)))
+
+
+def _uncited(turn: KeptTurn) -> list[Citation]:
+    """Return the quotes that the answer's text has no footnote to."""
+    places = {(cited.post_id, cited.start, cited.end) for cited in turn.citations}
+    return [quoted for quoted in turn.quotes if (quoted.post_id, quoted.start, quoted.end) not in places]
+
+
 def _day(date: str | None) -> str:
-    return f", {_line(date)}" if date else ""
+    return f", {_escaped(date)}" if date else ""
 
 
 def _line(text: str) -> str:

@@ -113,7 +113,7 @@ def _insert(db: sqlite3.Connection, talk_id: int, turn: KeptTurn) -> int:
 
 def _turn(row: Sequence[Any]) -> KeptTurn:
     id_, question, asked_at, thumb, *lists, facts = row
-    read = {
+    read: dict[str, Any] = {
         name: tuple(kind(**_tuples(one)) for one in json.loads(text))
         for (name, kind), text in zip(_LISTS.items(), lists, strict=True)
     }

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from rag.engine import Engine
 from rag.ui import ask, posts, quality, render
 from rag.ui.guard import LocalOnly
+from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -84,7 +85,7 @@ def is_local(host: str) -> bool:
 
 def routes(engine: Engine) -> list[Any]:
     """Return what the page's server gives beside the page."""
-    return [gold_route(engine)]
+    return [gold_route(engine), export_route(engine)]
 
 
 def guard(host: str) -> list[Any]:

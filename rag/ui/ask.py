@@ -16,7 +16,7 @@ from rag.overview import tags_of
 from rag.query import narrowing
 from rag.records import Answer
 from rag.search import clean_question
-from rag.ui import render
+from rag.ui import deeds, kept, render
 from rag.ui.conversation import Conversation
 from rag.ui.work import in_thread
 
@@ -63,6 +63,7 @@ class _Parts:
     earlier: gr.HTML
     preface: gr.HTML
     answer: gr.HTML
+    deeds: gr.HTML
     sources: gr.HTML
     posts: gr.HTML
     hits: gr.HTML
@@ -74,6 +75,14 @@ class _Parts:
     def begun(self, talk: Conversation, said: str) -> Step:
         """Return what stands in place of the last answer."""
         return {**self.cleared(), self.earlier: render.conversation(talk.exchanges), self.answer: said}
+
+    def reopened(self, engine: Engine, talk: Conversation) -> Step:
+        """Return what stands there when a kept conversation is opened: its last answer, the others folded."""
+        if not talk.exchanges:
+            return self.begun(talk, "")
+        *before, last = talk.exchanges
+        step = {**self.cleared(), self.earlier: render.conversation(before), self.deeds: kept.shown(talk)}
+        return {**step, **self.grown(engine, last.number, None, last.answer)}
 
     def grown(self, engine: Engine, number: int, before: Answer | None, now: Answer) -> Step:
         """Return what has changed with one more piece of an answer."""
@@ -90,14 +99,16 @@ class _Parts:
 
 def build(engine: Engine) -> AskTab:
     """Build the tab inside the page that is being built."""
-    kept = gr.State(Conversation())  # each tab of a browser gets a copy; a reload begins anew
+    state = gr.State(Conversation())  # each tab of a browser gets a copy; a reload begins anew
     reading: dict[str, Any] = {"padding": False, "server_functions": [_reader(engine)]}
     with gr.Column(visible=False, elem_id="empty") as empty:
         gr.HTML(render.EMPTY, padding=False)
         with gr.Row():
             to_posts = gr.Button("Add your posts", variant="primary")
             to_samples = gr.Button("Try it with the sample posts")
-    earlier = gr.HTML(elem_id="earlier", js_on_load=_READ_WHEN_OPENED + _BUTTONS, **reading)
+    listing: dict[str, Any] = {"padding": False, "server_functions": kept.server_functions(engine)}
+    talks = gr.HTML(deeds.PANEL, elem_id="kept", js_on_load=deeds.LIST, **listing)
+    earlier = gr.HTML(elem_id="earlier", js_on_load=_READ_WHEN_OPENED + _BUTTONS + deeds.CLICKS, **reading)
     with gr.Row(elem_id="asking"):
         question = gr.Textbox(
             label="Your question",
@@ -117,15 +128,16 @@ def build(engine: Engine) -> AskTab:
         examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
     preface = gr.HTML(elem_id="preface", padding=False, js_on_load=_BUTTONS)
     answer = gr.HTML(elem_id="answer", padding=False)
+    below = gr.HTML(elem_id="deeds", padding=False, js_on_load=deeds.CLICKS + deeds.TELL)
     sources = gr.HTML(elem_id="sources", padding=False)
     posts = gr.HTML(elem_id="found-posts", js_on_load=_READ_WHEN_OPENED, **reading)
     hits = gr.HTML(elem_id="hits", padding=False)
-    parts = _Parts(earlier, preface, answer, sources, posts, hits)
+    parts = _Parts(earlier, preface, answer, below, sources, posts, hits)
     filters = [tag, after, before]
-    outputs = {kept, *parts.cleared()}
+    outputs = {state, *parts.cleared()}
 
     def ask(talk: Conversation, typed: str, tag: str, after: str, before: str) -> Iterator[Step]:
-        yield {kept: talk}  # what was never given back, Gradio does not let go of when the tab is closed
+        yield {state: talk}  # what was never given back, Gradio does not let go of when the tab is closed
         yield from _stream(engine, parts, talk, typed or "", (tag or "", after or "", before or ""))
 
     def ask_alone(talk: Conversation) -> Iterator[Step]:
@@ -133,25 +145,67 @@ def build(engine: Engine) -> AskTab:
             yield from _stream(engine, parts, talk, exchange.answer.question, alone=True)
 
     def start_anew(talk: Conversation, typed: str = "") -> Step:
+        talk.interrupt()
+        kept.save(engine, talk)
         talk.clear()
         return {**parts.cleared(), question: typed, **dict.fromkeys(filters, "")}
 
     asked: dict[str, Any] = {
         "fn": ask,
-        "inputs": [kept, question, *filters],
+        "inputs": [state, question, *filters],
         "outputs": outputs,
         "concurrency_limit": 8,
         **_QUIET,
     }
     anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **_QUIET}
     gr.on([submit.click, question.submit], trigger_mode="multiple", **asked)
-    preface.click(ask_alone, kept, outputs, concurrency_limit=8, **_QUIET)
-    stop.click(Conversation.halt, kept, queue=False, **_QUIET)
-    earlier.click(inputs=kept, **anew).then(js=_TO_THE_QUESTION)
+    preface.click(ask_alone, state, outputs, concurrency_limit=8, **_QUIET)
+    stop.click(Conversation.halt, state, queue=False, **_QUIET)
+    earlier.click(inputs=state, **anew).then(js=_TO_THE_QUESTION)
     for example in examples:
-        example.click(inputs=[kept, example], **anew).then(**asked)
+        example.click(inputs=[state, example], **anew).then(**asked)
+    talks.click(inputs=state, **anew)
+    _join(engine, parts, state, question, talks, _TO_THE_QUESTION)
     refresh = lambda: _refresh(engine)  # noqa: E731
     return AskTab(refresh, [empty, question, submit, narrow, tag, *examples], to_posts, to_samples)
+
+
+def _join(
+    engine: Engine, parts: _Parts, state: gr.State, question: gr.Textbox, talks: gr.HTML, to_the_question: str
+) -> None:
+    """Join what can be done with answers, and the list of conversations, to the rest of the tab."""
+
+    def do(talk: Conversation, event: gr.EventData) -> Iterator[Step]:
+        act, last = event._data.get("act"), talk.exchanges[-1] if talk.exchanges else None
+        if act == "ask" and (offered := str(event._data.get("question") or "")):
+            yield {question: offered}
+            yield from _stream(engine, parts, talk, offered)
+        elif act == "again" and last:
+            yield from _stream(engine, parts, talk, last.answer.question, alone=last.alone)
+        elif act in ("edit", "keep") and last:
+            talk.editing = act == "edit"
+            yield {parts.deeds: kept.shown(talk), question: last.answer.question if talk.editing else ""}
+        else:
+            yield {parts.deeds: kept.shown(talk, kept.judge(engine, talk, event._data))}
+
+    def judge_earlier(talk: Conversation, event: gr.EventData) -> Step:
+        trouble = kept.judge(engine, talk, event._data)
+        return {parts.earlier: render.conversation(talk.before()), parts.deeds: kept.shown(talk, trouble)}
+
+    def open_again(talk: Conversation, event: gr.EventData) -> Step:
+        talk.interrupt()
+        kept.save(engine, talk)
+        try:
+            kept.reopen(engine, talk, event._data)
+        except FootnoteError as error:
+            return parts.begun(talk, render.trouble(str(error)))
+        return {**parts.reopened(engine, talk), question: talk.exchanges[-1].answer.question if talk.exchanges else ""}
+
+    outputs = {state, question, *parts.cleared()}
+    done = parts.deeds.like(do, state, outputs, concurrency_limit=8, **_QUIET)
+    done.then(js=f"() => {{ if (document.querySelector('#deeds [data-act=keep]')) ({to_the_question})(); }}")
+    parts.earlier.like(judge_earlier, state, outputs, **_QUIET)
+    talks.like(open_again, state, outputs, **_QUIET)
 
 
 def _stream(
@@ -164,6 +218,8 @@ def _stream(
     alone: bool = False,
 ) -> Iterator[Step]:
     """Yield what changes on the tab while an answer grows."""
+    talk.interrupt()
+    kept.save(engine, talk)  # what there is of an answer that this question interrupts
     try:
         whole = " ".join(part for part in (typed, narrowing(*chosen)) if part)
         asking = talk.begin(clean_question(whole), alone=alone)
@@ -183,10 +239,15 @@ def _stream(
                 return
             yield parts.grown(engine, asking.number, last, answers[-1])
             last = answers[-1]
+        trouble = kept.save(engine, talk)
+        yield {parts.deeds: kept.shown(talk, trouble)} if talk.last_of(asking) else gr.skip()
     except FootnoteError as error:
         yield parts.begun(talk, render.trouble(str(error))) if talk.drop(asking) else gr.skip()
     finally:
         asking.stop.set()  # also when the tab is closed: the writer ends
+        if last and not last.done and talk.last_of(asking):
+            talk.interrupt()
+            kept.save(engine, talk)
 
 
 def _texts(engine: Engine, answer: Answer) -> dict[str, str]:

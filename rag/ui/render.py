@@ -15,6 +15,7 @@ from rag.jobs import Job
 from rag.markup import plain
 from rag.query import described, parse
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
+from rag.ui import deeds
 from rag.ui.conversation import Exchange, unfiltered
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
@@ -270,7 +271,8 @@ def _exchange(exchange: Exchange) -> str:
     ]
     return (
         f"<details class='exchange' id='exchange-{number}'><summary>{escape(found.question)}</summary>"
-        f"{_understood(found)}{_unsure(found)}{written}{''.join(cards)}{posts(found, number)}</details>"
+        f"{_understood(found)}{_unsure(found)}{written}{''.join(cards)}{posts(found, number)}"
+        f"{deeds.earlier(exchange)}</details>"
     )
 
 

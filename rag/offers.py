@@ -1,0 +1,112 @@
+"""What could be asked next: two or three questions made of the hits' own headings and phrases, by rules.
+
+On its own, because a question that is offered must be one: short, plain, about what posts say, and not asked yet."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from rag.errors import BadQuestion
+from rag.markup import plain
+from rag.query import parse
+from rag.questions import check_questions
+from rag.records import NO_FILTERS, Answer, Hit
+from rag.words import STOP_WORDS, stem, stems_of
+
+OFFERED = 3
+_HITS = 5  # the best ones; what stands further down is about something else
+_LONGEST = 90  # characters of a question
+_JOINING = frozenset(
+    "above across against along among around away back before below between beyond both during each even ever every "
+    "first good great helpful inside instead last less many might much must need never next often once outside part "
+    "rather several since still sure then throughout times today together toward towards under until upon using want "
+    "where while within without work works already another take takes done less".split()
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_DOING = re.compile(r"(?:ed|ing)$")
+_BREAK = re.compile(r"[^\w\s'’-]|\n")  # a phrase ends there
+_CODE = re.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*$|\Z)|`[^`]*`|https?://\S+|<[^>]*>|\]\([^)]*\)")
+_ODD = re.compile(r"[`<>\[\]{}\\|*#=\"“”]|https?:|www\.")  # what is code, an address or a filter
+_QUESTION = re.compile(
+    r"(?i)(?:how|what|when|where|which|who|whose|why|is|are|was|were|do|does|did|can|could|should|would|will)\b.*\?$"
+)
+
+
+def offers(answer: Answer, before: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return up to three questions that its hits may answer; none of them is the asked one, or one of those before."""
+    if not answer.done or answer.refused:
+        return ()
+    asked = [stems_of(question) for question in (answer.question, answer.asked, *before)]
+    found: dict[frozenset[str], str] = {}
+    for subject, question in _candidates(answer):
+        new = subject - frozenset().union(*found)
+        if new and not any(subject <= known for known in asked) and _may_be_asked(question):
+            found[subject] = question
+        if len(found) == OFFERED:
+            break
+    return tuple(found.values())
+
+
+def _candidates(answer: Answer) -> Iterator[tuple[frozenset[str], str]]:
+    """Yield (stems of what it is about, question), the likeliest first."""
+    hits = answer.hits[:_HITS]
+    cited = {cited.passage_id for cited in answer.citations}
+    for hit in (hit for hit in hits if hit.passage.id not in cited):  # what the answer has not said yet
+        yield from _of_headings(hit)
+    for phrase in _phrases(hits):
+        yield stems_of(phrase), f"What do the posts say about {phrase}?"
+    for title in [hit.title for hit in hits] + [post.title for post in answer.posts]:
+        name = _name(title)
+        yield stems_of(name), f"What is ‘{name}’ about?"
+
+
+def _of_headings(hit: Hit) -> Iterator[tuple[frozenset[str], str]]:
+    title, *sections = hit.passage.heading.split(" › ")
+    for heading in map(_name, sections[-1:]):
+        if _QUESTION.match(heading):
+            yield stems_of(heading), heading
+        elif heading:
+            yield stems_of(heading), f"What does ‘{_name(title)}’ say about ‘{heading}’?"
+
+
+def _phrases(hits: Sequence[Hit]) -> list[str]:
+    """Return the pairs of words that several hits have, as they write them most, those of the most hits first."""
+    told: Counter[tuple[str, str]] = Counter()
+    written: dict[tuple[str, str], Counter[str]] = {}
+    for hit in hits:
+        own = set()
+        for part in _BREAK.split(_CODE.sub("\n", hit.passage.text)):
+            words = part.split()
+            for first, second in pairwise(words):
+                if _DOING.search(first) or second.endswith("ing"):
+                    continue
+                if all(_WORD.fullmatch(word) and _tells(word) for word in (first, second)):
+                    key = stem(first.lower()), stem(second.lower())
+                    own.add(key)
+                    written.setdefault(key, Counter())[f"{first} {second}"] += 1
+        told.update(own)
+    often = (written[key] for key, times in told.most_common(12) if times > 1)
+    return [max(forms, key=lambda form: (forms[form], len(form))) for forms in often]
+
+
+def _tells(word: str) -> bool:
+    small = word.casefold()
+    return len(word) > 3 and small not in STOP_WORDS | _JOINING and not small.endswith(("ly", "n’t", "n't"))
+
+
+def _name(heading: str) -> str:
+    """Return a heading as it is said in a question: without marks, on one line."""
+    return plain(heading).strip(" .:;,!–—-")
+
+
+def _may_be_asked(question: str) -> bool:
+    """Say whether it is a short, plain question without filters, whatever stood in the posts."""
+    if len(question) > _LONGEST or _ODD.search(question) or not question.isprintable():
+        return False
+    try:
+        return parse(question).filters == NO_FILTERS and check_questions([(question, "")]) == [""]
+    except BadQuestion:
+        return False
