@@ -11,10 +11,9 @@ import contextlib
 import ctypes
 import hashlib
 import os
-import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from typing import Any
 HEAD = 16
 ANSWERS, SPARE = 0, 1  # the sequence that is answered from, and the one in which a passage is read or loaded
 _SHARED = 4  # states of what stands before the passages: one for each form of prompt in use
-_AKIN = 0.5  # share of a text's words that a removed passage has: so much, and it may have been made from it
 _MAGIC = b"Footnote state 1\n"
-_WORDS = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -81,24 +78,20 @@ class States:
         with self._lock:
             for (context, text), state in self._unsaved.items():
                 if self._folder and len(state) < self._disk_bytes:
-                    _write(self._folder / _name(context, text), _packed(context, text, state))
+                    _write(self._folder / _name(context, text), _packed(_name(context, text), state))
             if self._unsaved or not self._bounded:
                 self._shrink()
             self._unsaved.clear()
             self._bounded = True
 
-    def forget(self, texts: Iterable[str]) -> None:
-        """Delete the states of these texts and of whatever may have been made from them (a part, a quote)."""
-        gone = [set(_WORDS.findall(text.lower())) for text in texts]
+    def forget(self) -> None:
+        """Delete every state: nothing of a removed post stays, whatever part was read. They are soon made again."""
         with self._lock:
             self.forgotten += 1
-            for kept in (self._memory, self._unsaved):
-                for key in [key for key in kept if _akin(key[1], gone)]:
-                    del kept[key]
+            self._memory.clear()
+            self._unsaved.clear()
             for file in self._files():
-                text = _text_in(file)
-                if text is None or _akin(text, gone):
-                    _unlink(file)
+                _unlink(file)
 
     def _remember(self, context: str, text: str, state: bytes) -> None:
         self._memory[context, text] = state
@@ -111,7 +104,7 @@ class States:
             return None
         file = self._folder / _name(context, text)
         try:
-            state = _unpacked(context, text, file.read_bytes())
+            state = _unpacked(file.name, file.read_bytes())
             if state is None:
                 file.unlink()
             else:
@@ -320,52 +313,25 @@ def _shared(parts: Sequence[Part]) -> tuple[int, ...]:
     return tuple(token for part in parts[: _first_passage(parts)] for token in part.tokens)
 
 
-def _akin(text: str, gone: Sequence[set[str]]) -> bool:
-    """Say whether a text may have been made from one of these, each given by its words."""
-    words = set(_WORDS.findall(text.lower()))
-    return any(len(words & others) >= _AKIN * len(words) for others in gone)
-
-
 def _name(context: str, text: str) -> str:
     return hashlib.sha256(f"{context}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()[:40] + ".state"
 
 
-def _packed(context: str, text: str, state: bytes) -> bytes:
-    """Return a file: its mark, its digest, the text's length, the text, the state."""
-    words = text.encode("utf-8", "surrogatepass")
-    body = len(words).to_bytes(4, "little") + words + state
-    return _MAGIC + _digest(context, body) + body
+def _packed(key: str, state: bytes) -> bytes:
+    """Return a file: its mark, its digest, the state."""
+    return _MAGIC + _digest(key, state) + state
 
 
-def _unpacked(context: str, text: str, packed: bytes) -> bytes | None:
-    """Return the state in a file, or None if the file is not whole or not of this context and text."""
-    digest, body = packed[len(_MAGIC) :][:32], memoryview(packed)[len(_MAGIC) + 32 :]
-    if not packed.startswith(_MAGIC) or digest != _digest(context, body):
-        return None
-    words = text.encode("utf-8", "surrogatepass")
-    if body[4 : 4 + len(words)] != words:
-        return None
-    return bytes(body[4 + len(words) :])
+def _unpacked(key: str, packed: bytes) -> bytes | None:
+    """Return the state in a file, or None if the file is not whole or is another's."""
+    digest, state = packed[len(_MAGIC) :][:32], packed[len(_MAGIC) + 32 :]
+    return state if packed.startswith(_MAGIC) and digest == _digest(key, state) else None
 
 
-def _digest(context: str, body: bytes | memoryview) -> bytes:
-    digest = hashlib.blake2b(context.encode(), digest_size=32)
-    digest.update(body)
+def _digest(key: str, state: bytes) -> bytes:
+    digest = hashlib.blake2b(key.encode(), digest_size=32)
+    digest.update(state)
     return digest.digest()
-
-
-def _text_in(file: Path) -> str | None:
-    """Return the text that a file's state was made of, or None if that cannot be told."""
-    try:
-        with file.open("rb") as opened:
-            if opened.read(len(_MAGIC)) != _MAGIC:
-                return None
-            opened.seek(32, os.SEEK_CUR)
-            length = int.from_bytes(opened.read(4), "little")
-            words = opened.read(min(length, 1_000_000))
-            return words.decode("utf-8", "surrogatepass") if len(words) == length else None
-    except (OSError, ValueError):
-        return None
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -138,9 +138,9 @@ class LlamaWriter:
             self._states.save()
             self._lock.release()
 
-    def forget(self, texts: Iterable[str]) -> None:
-        """Delete what was kept of these passages, in memory and on disk: a removed post leaves nothing behind."""
-        self._states.forget(texts)
+    def forget(self) -> None:
+        """Delete what was kept of passages, in memory and on disk: a removed post leaves nothing behind."""
+        self._states.forget()
 
     def checks(self) -> list[Check]:
         """Say whether the model is there and can be loaded; loads it."""

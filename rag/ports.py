@@ -145,8 +145,8 @@ class Writer(Protocol):
         does."""
         ...
 
-    def forget(self, texts: Iterable[str]) -> None:
-        """Let go of whatever was kept of passages that were removed."""
+    def forget(self) -> None:
+        """Let go of whatever was kept of passages: one of them was removed."""
         ...
 
     def checks(self) -> list[Check]:

@@ -104,7 +104,7 @@ class FakeEmbedder:
 
 class FakeWriter:
     """Writes the pieces it was given, whatever it is asked; `prompts` lists what it was asked, `warmed` what it was to
-    read ahead, `forgotten` the texts it was told to forget.
+    read ahead, `forgotten` counts how often it was told to forget.
 
     `error` is raised after the pieces. `closed` counts the answers that came to an end, one way or another.
     """
@@ -120,7 +120,7 @@ class FakeWriter:
         self.error: ModelError | None = None
         self.prompts: list[Prompt] = []
         self.warmed: list[Prompt] = []
-        self.forgotten: list[str] = []
+        self.forgotten = 0
         self.closed = 0
         self._lock = threading.Lock()
 
@@ -154,8 +154,8 @@ class FakeWriter:
         if not stop.is_set():
             self.warmed.append(prompt)
 
-    def forget(self, texts: Iterable[str]) -> None:
-        self.forgotten += texts
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def checks(self) -> list[Check]:
         return [Check("writer", True, self.name)]

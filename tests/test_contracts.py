@@ -216,7 +216,7 @@ class TestWriter:
     def test_what_was_read_ahead_or_forgotten_changes_no_answer(self, writer: Any) -> None:
         whole = "".join(writer.write(prompt(self.QUESTION), Event()))
         writer.warm(prompt("What is a st"), Event())
-        writer.forget(["A starter is only flour and water that went sour."])
+        writer.forget()
         assert "".join(writer.write(prompt(self.QUESTION), Event())) == whole
 
     def test_it_tells_once_and_before_the_first_piece_how_much_it_read(self, writer: Any) -> None:

@@ -214,7 +214,7 @@ class TestFiles:
         (tmp_path / "prefill").write_text("a file is in the way", encoding="utf-8")
         writer = opened()
         assert ask(writer, prompt(FEED, STARTER))[0]
-        writer.forget([STARTER])
+        writer.forget()
 
 
 @pytest.mark.slow
@@ -222,19 +222,16 @@ class TestForgetting:
     def test_a_removed_passage_leaves_no_file_and_no_state(self, opened: Opened, tmp_path: Path) -> None:
         writer = opened()
         ask(writer, prompt(HOT, STARTER, PAN))
-        quote = "Feed it every morning with 50 g of rye flour"
-        ask(writer, prompt(FEED, quote))  # a part of it, as it may be given to a small model
-        assert len(files(tmp_path)) == 3
-        writer.forget([STARTER])
-        [left] = files(tmp_path)
-        assert b"flatbread" in left.read_bytes()
-        assert [text.startswith("Flatbread") for _, text in writer._states._memory] == [True]
-        _, (prefill, _) = ask(writer, prompt(FEED, STARTER))
-        assert prefill == writer.count_tokens(prompt(FEED, STARTER))
+        assert len(files(tmp_path)) == 2
+        writer.forget()
+        assert files(tmp_path) == []
+        assert not writer._states._memory
+        asked = prompt(FEED, STARTER)
+        assert ask(writer, asked)[1] == (writer.count_tokens(asked), 0)  # not even what stands before it was kept
 
     def test_what_is_forgotten_while_it_is_read_is_not_kept(self, opened: Opened, tmp_path: Path) -> None:
         writer = opened()
-        writing = writer.write(prompt(FEED, STARTER), Event(), lambda *_: writer.forget([STARTER]))
+        writing = writer.write(prompt(FEED, STARTER), Event(), lambda *_: writer.forget())
         for _ in zip(writing, range(3), strict=False):
             pass
         writing.close()  # type: ignore[attr-defined]
@@ -243,7 +240,7 @@ class TestForgetting:
     def test_what_was_found_before_it_was_forgotten_is_not_kept(self, opened: Opened, tmp_path: Path) -> None:
         writer = opened()
         begun = writer._states.forgotten
-        writer.forget([STARTER])
+        writer.forget()
         with writer._lock:
             writer._prefill.make(writer._parts(prompt(FEED, STARTER)), begun)
         writer._states.save()
@@ -252,13 +249,13 @@ class TestForgetting:
 
     def test_what_a_killed_process_left_half_written_goes_too(self, tmp_path: Path) -> None:
         (tmp_path / "0123.state.4711").write_bytes(b"Footnote st")
-        States(tmp_path, disk_bytes=1000).forget(["Bread rises."])
+        States(tmp_path, disk_bytes=1000).forget()
         assert list(tmp_path.iterdir()) == []
 
 
 class TestBounds:
     def test_the_last_used_stay(self, tmp_path: Path) -> None:
-        states = States(tmp_path, disk_bytes=4000, memory_bytes=2500)
+        states = States(tmp_path, disk_bytes=3900, memory_bytes=2500)
         for day, name in enumerate(("bread", "chain", "pan")):
             states.put("model", name, name.encode() * 200, states.forgotten)
             states.save()
@@ -269,9 +266,9 @@ class TestBounds:
         assert states.get("model", "bread") == b"bread" * 200  # from the disk; it is the one used last now
         states.put("model", "pot", b"pot" * 400, states.forgotten)
         states.save()
-        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 4000
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 3900
         assert [text for _, text in states._memory] == ["bread", "pot"]
-        fresh = States(tmp_path, disk_bytes=4000)
+        fresh = States(tmp_path, disk_bytes=3900)
         kept = {name for name in ("bread", "chain", "pan", "pot") if fresh.get("model", name) is not None}
         assert kept == {"bread", "pan", "pot"}
 
