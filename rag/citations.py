@@ -24,14 +24,15 @@ PARTLY_KNOWN, PARTLY_NEAR = 0.7, 0.35
 
 PASSAGE, AROUND, LENGTH, OPEN = 2.0, 0.5, 0.1, 0.3
 """What counts in a quote beside its cosine and its share of the question's words: its passage's score; the share that
-only its neighbours have; the logarithm of its length; and, against it, that it asks itself or only leads to a list.
-See Verifier.quotes."""
+only its neighbours have; the logarithm of its length; and, against it, that it is no sentence with an end, but a question,
+the line above a list, or a link alone. See Verifier.quotes."""
 ALIKE, SAME = 0.3, 0.97
 """What likeness to a quote before it takes from the next, and from where on it says nothing new."""
 QUOTES = 3
 _CLAIMS = 3  # words of their own; with fewer, nearly any passage has them all
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
 _YES_OR_NO = re.compile(r"^(?:yes|no)\b[,.:;!]?\s*", re.IGNORECASE)  # answers the question; the claim comes after it
+_ENDED = re.compile(r"[.!…。！][\"'”’»)\]]*$")
 _LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])\s+")
 
 
@@ -140,7 +141,7 @@ class Verifier:
             + PASSAGE * evidence.hit.score
             + AROUND * len(lacking & around) / total
             + LENGTH * math.log(1 + len(evidence.said.split()))
-            - OPEN * evidence.said.endswith(("?", ":"))
+            - OPEN * (not _ENDED.search(evidence.said))
         )
 
     def _support(self, sentence: str) -> _Support | None:

@@ -77,7 +77,7 @@ class Engine:
         self._inbox = inbox
         self._refused_uploads: dict[str, Path] = {}
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
-        self._indexing = Indexing(library, index, embedder)
+        self._indexing = Indexing(library, index, embedder, writer.forget)
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
 
@@ -31,9 +31,10 @@ def silent(done: int, total: int) -> None:
 class Indexing:
     """Library, index and embedder, kept in step. Safe to call from several threads."""
 
-    def __init__(self, library: Library, index: VectorIndex, embedder: Embedder) -> None:
-        """Join the parts; nothing is loaded yet."""
+    def __init__(self, library: Library, index: VectorIndex, embedder: Embedder, forget: Callable[[], None]) -> None:
+        """Join the parts; nothing is loaded yet. `forget` makes others let go of what they made of removed text."""
         self.library = library
+        self._forget = forget
         self.index = index
         self.embedder = embedder
         self.changing = threading.RLock()
@@ -121,7 +122,8 @@ class Indexing:
             self.trouble = str(error)
 
     def scrub(self) -> None:
-        """Overwrite what was removed from the library."""
+        """Overwrite what was removed from the library, and let others forget it."""
+        self._forget()
         try:
             self.library.scrub()
         except StoreError as error:  # say, a full disk: what was done before stays done

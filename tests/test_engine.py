@@ -234,6 +234,14 @@ class TestRemoving:
         assert light_house.index.ids() == light_house.library.passage_ids()
         assert light_house.library.scrubbed > 0
 
+    def test_what_the_writer_keeps_of_a_removed_or_changed_post_is_forgotten(self, light_house: House) -> None:
+        sour = light_house.write_and_add("sourdough.md", SOURDOUGH)
+        added = light_house.writer.forgotten
+        light_house.write_and_add("sourdough.md", FLATBREAD)
+        changed = light_house.writer.forgotten
+        light_house.engine.remove([sour.post_id])
+        assert added < changed < light_house.writer.forgotten
+
     def test_an_id_that_is_not_there_removes_none_of_the_others(self, light_house: House) -> None:
         sour = light_house.write_and_add("sourdough.md", SOURDOUGH)
         with pytest.raises(NotFound, match="List the posts"):
