@@ -24,8 +24,8 @@ PARTLY_KNOWN, PARTLY_NEAR = 0.7, 0.35
 
 PASSAGE, AROUND, LENGTH, OPEN = 2.0, 0.5, 0.1, 0.3
 """What counts in a quote beside its cosine and its share of the question's words: its passage's score; the share that
-only its neighbours have; the logarithm of its length; and, against it, that it is no sentence with an end, but a question,
-the line above a list, or a link alone. See Verifier.quotes."""
+only its neighbours have; the logarithm of its length; and, against it, that it is no sentence with an end, but a
+question, the line above a list, or a link alone. See Verifier.quotes."""
 ALIKE, SAME = 0.3, 0.97
 """What likeness to a quote before it takes from the next, and from where on it says nothing new."""
 QUOTES = 3
