@@ -26,10 +26,11 @@ _JOINING = frozenset(
     "where while within without work works already another take takes done less".split()
 )
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_HEADING = re.compile(r"\s*#{2,6} +([^\n]+)")
 _DOING = re.compile(r"(?:ed|ing)$")
 _BREAK = re.compile(r"[^\w\s'’-]|\n")  # a phrase ends there
 _CODE = re.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*$|\Z)|`[^`]*`|https?://\S+|<[^>]*>|\]\([^)]*\)")
-_ODD = re.compile(r"[`<>\[\]{}\\|*#=\"“”]|https?:|www\.")  # what is code, an address or a filter
+_ODD = re.compile(r"[`<>\[\]{}\\|*#=\"“”]|\w:\S|www\.")  # what is code, an address or a filter
 _QUESTION = re.compile(
     r"(?i)(?:how|what|when|where|which|who|whose|why|is|are|was|were|do|does|did|can|could|should|would|will)\b.*\?$"
 )
@@ -65,7 +66,8 @@ def _candidates(answer: Answer) -> Iterator[tuple[frozenset[str], str]]:
 
 def _of_headings(hit: Hit) -> Iterator[tuple[frozenset[str], str]]:
     title, *sections = hit.passage.heading.split(" › ")
-    for heading in map(_name, sections[-1:]):
+    own = _HEADING.match(hit.passage.text)  # the heading that a passage begins with is not among those above it
+    for heading in map(_name, [own[1]] if own else sections[-1:]):
         if _QUESTION.match(heading):
             yield stems_of(heading), heading
         elif heading:
