@@ -154,7 +154,11 @@ def as_text(answer: Answer) -> str:
     said = "".join(
         piece.text + (f" [{piece.citation}]" if piece.citation else "") + _doubt(piece) for piece in _said(answer)
     )
-    notes = [f"[{cited.number}] {_named(cited)}" for cited in answer.citations]
+    shown = answer.citations
+    if not said:  # stopped before a word was written: the quotes are the answer
+        shown = answer.quotes
+        said = "\n".join(f"{plain(quoted.quote)} [{quoted.number}]" for quoted in shown)
+    notes = [f"[{cited.number}] {_named(cited)}" for cited in shown]
     return "\n".join([_ODD.sub(" ", said), *([""] if notes else []), *notes])
 
 

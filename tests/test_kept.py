@@ -210,6 +210,12 @@ def test_exports_carry_their_footnotes_and_are_served_as_files(light_house: Hous
     assert plain.startswith(f"{FED} [1]\n\n[1] Keeping a sourdough starter, 2024-03-02, https://b.example")
 
 
+def test_what_was_stopped_before_a_word_is_copied_with_its_quotes() -> None:
+    said = answer(hits_of(post(SOURDOUGH)), FED)
+    stopped = replace(said, text="", sentences=(), citations=(), note="Stopped.")
+    assert as_text(stopped).startswith(f"{FED} [1]\n\n[1] Keeping a sourdough starter")
+
+
 def test_titles_are_short_and_none_is_empty(light_house: House) -> None:
     talk = Conversation()
     say(light_house, talk, answer([], "Often.", question="why " * 200, citation=None))
