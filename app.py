@@ -22,11 +22,13 @@ from typing import Any, TextIO
 from models.embedder import SentenceTransformerEmbedder
 from models.machine import usable_cores, vector_features
 from models.prefill import States
+from models.server import ServerWriter
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
 from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
 from rag.fetch import Fetcher
+from rag.ports import Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
 from rag.records import Check
@@ -51,11 +53,18 @@ def build_engine(settings: Settings) -> Engine:
         SqliteConversations(library),
         ChromaIndex(settings.home / "index"),
         SentenceTransformerEmbedder(settings.embedder, offline=settings.offline, notes=settings.home / "machine.json"),
-        LlamaWriter(settings.writer, offline=settings.offline, states=_states(settings)),
+        _writer(settings),
         ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
         Fetcher(allow_private=settings.allow_private),
         inbox=settings.home / "inbox",
     )
+
+
+def _writer(settings: Settings) -> Writer:
+    """Return the writer that is set: a server's, or one that runs here."""
+    if settings.writer.startswith(("http://", "https://")):
+        return ServerWriter(settings.writer, settings.writer_model, settings.writer_key)
+    return LlamaWriter(settings.writer, offline=settings.offline, states=_states(settings))
 
 
 def _states(settings: Settings) -> States:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rag.errors import BadSetting
 
@@ -15,12 +16,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 class Settings:
     """What a person can set. Empty `embedder` or `writer`: the one that ships; `port` 0: the first free one.
 
+    A `writer` that is an address is a server with the model `writer_model` ("": its only one) and the key `writer_key`.
+
     `cache_bytes` bounds what the writer keeps on disk of passages it has read, `cache_memory_bytes` what in memory.
     """
 
     home: Path
     embedder: str = ""
     writer: str = ""
+    writer_model: str = ""
+    writer_key: str = ""
     host: str = "127.0.0.1"
     port: int = 0
     offline: bool = False
@@ -36,6 +41,8 @@ class Settings:
                 f"FOOTNOTE_HOME={self.home}",
                 f"FOOTNOTE_EMBEDDER={self.embedder}",
                 f"FOOTNOTE_WRITER={self.writer}",
+                f"FOOTNOTE_WRITER_MODEL={self.writer_model}",
+                f"FOOTNOTE_WRITER_KEY={'(set)' if self.writer_key else ''}",
                 f"FOOTNOTE_HOST={self.host}",
                 f"FOOTNOTE_PORT={self.port}",
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
@@ -53,7 +60,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         home=_folder(home) if home else CHECKOUT / "data",
         embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
-        writer=environment.get("FOOTNOTE_WRITER", "").strip(),
+        writer=_writer(environment.get("FOOTNOTE_WRITER", "").strip()),
+        writer_model=environment.get("FOOTNOTE_WRITER_MODEL", "").strip(),
+        writer_key=environment.get("FOOTNOTE_WRITER_KEY", "").strip(),
         host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
@@ -62,6 +71,23 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cache_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MB", default=500, low=0, high=1e6)),
         cache_memory_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MEMORY_MB", default=100, low=0, high=1e6)),
     )
+
+
+def _writer(value: str) -> str:
+    """Return the writer's setting, an address without what must not stand in it."""
+    if not value.startswith(("http://", "https://")):
+        return value
+    try:
+        parts = urlsplit(value)
+        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound or parts.username is not None or parts.query or parts.fragment:
+        raise BadSetting(
+            "FOOTNOTE_WRITER cannot be used. Set it to a server's address such as http://127.0.0.1:8080, and its key, "
+            "if it has one, as FOOTNOTE_WRITER_KEY."
+        )
+    return value
 
 
 def _folder(value: str) -> Path:

@@ -1,0 +1,246 @@
+"""The writer on another machine, or in another program: any server that speaks OpenAI's chat completions.
+
+llama-server, vLLM, LM Studio, Ollama and the like. Posts go to that server and nowhere else; a person chose it."""
+
+from __future__ import annotations
+
+import math
+import queue
+import re
+import threading
+from collections.abc import Iterator
+from functools import cached_property
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+
+from rag.errors import ModelError
+from rag.ports import Read, unread
+from rag.records import Check, Prompt
+
+CONNECT_S = 5.0
+FIRST_S = 120.0  # a large model on a slow machine reads five passages in that
+BETWEEN_S = 30.0  # from one piece to the next
+TRIES = 3  # before the first piece; what has begun is never asked for twice
+ANSWER = 512  # tokens an answer may have
+CONTEXT = 8192  # tokens of a server that does not say
+PASSAGES = 5  # what is customary
+_CHARACTERS_A_TOKEN = 3.0  # fewer than any tokenizer makes of plain prose, so that a prompt always fits
+_PART_TOKENS = 8  # what a chat template puts around each message
+_POLL_S = 0.05
+_CONTROL = re.compile(r"<\|[^|<>]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE)
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u202a-\u202e\u2066-\u2069]")
+
+
+class ServerWriter:
+    """Writes text with the model of a server. One answer at a time: a second caller waits for the first."""
+
+    def __init__(self, address: str, model: str = "", key: str = "") -> None:
+        """Name the server ("http://127.0.0.1:8080" or ".../v1"), its model ("": its only one), and its key."""
+        self._address = address.rstrip("/")
+        self._wanted = model
+        self._key = key
+        self._lock = threading.Lock()
+        self._reached = False
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        return self._wanted or self._host
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has been reached."""
+        return self._reached
+
+    @property
+    def budget(self) -> int:
+        """How many tokens a prompt may have, so that the answer still fits behind it."""
+        return max(self._context - ANSWER, ANSWER)
+
+    @property
+    def passages(self) -> int:
+        """How many passages the model is given."""
+        return PASSAGES
+
+    def load(self) -> None:
+        """Ask the server for its models. Raise ModelError if it cannot be used."""
+        _ = self._model
+        self._reached = True
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Estimate the tokens of the prompt, rather too many than too few."""
+        return sum(_PART_TOKENS + math.ceil(_weight(message["content"])) for message in _messages(prompt))
+
+    def write(self, prompt: Prompt, stop: Event, read: Read = unread) -> Iterator[str]:
+        """Yield the answer piece by piece. Setting `stop` ends it at once and lets go of the connection.
+
+        Raise ModelError if the server fails; what came until then stays.
+        """
+        while not self._lock.acquire(timeout=_POLL_S):
+            if stop.is_set():
+                return
+        try:
+            if not stop.is_set():
+                yield from self._pieces(prompt, stop, read)
+        finally:
+            self._lock.release()
+
+    def warm(self, prompt: Prompt, stop: Event) -> None:
+        """Do nothing: what a server remembers is its own affair."""
+
+    def forget(self) -> None:
+        """Do nothing: nothing is kept here."""
+
+    def checks(self) -> list[Check]:
+        """Say whether the server answers and has the model."""
+        try:
+            self.load()
+        except ModelError as error:
+            return [Check("writer", False, str(error))]
+        return [Check("writer", True, f"{self._model} at {self._host}, context {self._context}")]
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._address).netloc.rpartition("@")[2]
+
+    @cached_property
+    def _client(self) -> Any:
+        import openai
+
+        timeout = openai.Timeout(FIRST_S, connect=CONNECT_S)
+        path = "" if urlsplit(self._address).path.strip("/") else "/v1"
+        return openai.OpenAI(
+            api_key=self._key or "none",
+            base_url=self._address + path,
+            timeout=timeout,
+            max_retries=TRIES - 1,
+            # a redirect could lead the posts anywhere; nor does the environment choose a proxy for them
+            http_client=openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False, trust_env=False),
+        )
+
+    @cached_property
+    def _listed(self) -> list[Any]:
+        with _Explained(self):
+            return list(self._client.models.list().data or [])
+
+    @cached_property
+    def _model(self) -> str:
+        names = [str(getattr(model, "id", "")) for model in self._listed]
+        if self._wanted and (self._wanted in names or not names):
+            return self._wanted
+        if not self._wanted and len(names) == 1:
+            return names[0]
+        offered = ", ".join(_clean(name)[:80] for name in names[:10]) or "none"
+        raise ModelError(f"Set FOOTNOTE_WRITER_MODEL to one of the models that {self._host} offers: {offered}.")
+
+    @cached_property
+    def _context(self) -> int:
+        for model in self._listed:
+            if model.id == self._model:
+                meta = getattr(model, "meta", None) or {}
+                for said in (getattr(model, "max_model_len", None), meta.get("n_ctx"), meta.get("n_ctx_train")):
+                    if isinstance(said, int) and said > 0:
+                        return min(said, 32_768)
+        return CONTEXT
+
+    def _pieces(self, prompt: Prompt, stop: Event, read: Read) -> Iterator[str]:
+        """Yield what the server sends; it is read in a thread of its own, so that a stop never waits for it."""
+        self.load()
+        coming: queue.Queue[str | BaseException | None] = queue.Queue()
+        ended = Event()
+        threading.Thread(target=self._receive, args=(prompt, coming, ended), daemon=True).start()
+        waited, first = 0.0, True
+        try:
+            while not stop.is_set():
+                try:
+                    piece = coming.get(timeout=_POLL_S)
+                except queue.Empty:
+                    waited += _POLL_S
+                    if waited > (FIRST_S if first else BETWEEN_S):
+                        raise ModelError(f"{self._host} has stopped in the middle. Ask again.") from None
+                    continue
+                if isinstance(piece, BaseException):
+                    with _Explained(self):
+                        raise piece
+                if piece is None:
+                    if first:
+                        raise ModelError(f"{self._host} sent an empty answer. Ask again, or choose another model.")
+                    return
+                if first:
+                    read(self.count_tokens(prompt), 0)
+                waited, first = 0.0, False
+                yield piece
+        finally:
+            ended.set()
+
+    def _receive(self, prompt: Prompt, coming: queue.Queue[str | BaseException | None], ended: Event) -> None:
+        try:
+            stream = self._client.chat.completions.create(
+                model=self._model, messages=_messages(prompt), stream=True, temperature=0, max_tokens=ANSWER
+            )
+            length = 0
+            with stream:
+                for chunk in stream:
+                    piece = _clean(chunk.choices[0].delta.content or "") if chunk.choices else ""
+                    length += len(piece)
+                    if ended.is_set() or length > ANSWER * 20:  # a server need not obey max_tokens
+                        break
+                    if piece:
+                        coming.put(piece)
+            coming.put(None)
+        except Exception as error:  # raised where somebody waits for it
+            coming.put(error)
+
+
+class _Explained:
+    """Turns what the client library raises into sentences. Neither the key nor what a server wrote is repeated."""
+
+    def __init__(self, writer: ServerWriter) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, ModelError):
+            raise ModelError(_sentence(self._writer._host, self._writer.name, error)) from error
+
+
+def _sentence(host: str, model: str, error: Exception) -> str:
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return f"The writer at {host} did not answer in time. See whether it is busy, and ask again."
+    if isinstance(error, openai.APIConnectionError):
+        return f"The writer at {host} cannot be reached. Start its server, or leave FOOTNOTE_WRITER out."
+    if isinstance(error, openai.APIStatusError):
+        status = error.status_code
+        reasons = {
+            401: "refused the key. Set FOOTNOTE_WRITER_KEY",
+            403: "refused the key. Set FOOTNOTE_WRITER_KEY",
+            404: f"does not know the model {model[:80]}, or its address is another. Check FOOTNOTE_WRITER_MODEL",
+            413: "says that the question is too long. Ask a shorter one",
+            429: "is asked too much. Wait a little and ask again",
+        }
+        what = reasons.get(status, f"failed (status {status}). Look into its log, and ask again")
+        return f"The writer at {host} {what}."
+    return f"The writer at {host} sent something that is no answer. Check that FOOTNOTE_WRITER is such a server."
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    """Return the prompt as chat messages; what people and posts wrote loses what a template would take for its own."""
+    said: dict[str, list[str]] = {}
+    for segment in prompt.segments:
+        said.setdefault(segment.role, []).append(segment.text if segment.trusted else _CONTROL.sub(" ", segment.text))
+    return [{"role": role, "content": "".join(parts)} for role, parts in said.items()]
+
+
+def _weight(text: str) -> float:
+    """Return about how many tokens a text has: a third a character, one for each beyond ASCII."""
+    plain = sum(sign.isascii() for sign in text)
+    return plain / _CHARACTERS_A_TOKEN + (len(text) - plain)
+
+
+def _clean(text: str) -> str:
+    return _UNSEEN.sub("", text)
