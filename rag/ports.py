@@ -458,7 +458,8 @@ class Conversations(Protocol):
     def keep(self, talk_id: int, title: str, turn: KeptTurn, replaces: int = 0) -> tuple[int, int]:
         """Add a turn; return (id of its conversation, its own). `replaces` is the id of a turn that goes for it.
 
-        Where there is no such conversation, or not any more, one of this title begins.
+        Where there is no such conversation, or not any more, one of this title begins; one that is called after the
+        question that is replaced gets this title.
         """
         ...
 

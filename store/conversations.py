@@ -64,11 +64,15 @@ class SqliteConversations:
     def keep(self, talk_id: int, title: str, turn: KeptTurn, replaces: int = 0) -> tuple[int, int]:
         """Add a turn; return (id of its conversation, its own). `replaces` is the id of a turn that goes for it.
 
-        Where there is no such conversation, or not any more, one of this title begins.
+        Where there is no such conversation, or not any more, one of this title begins; one that is called after the
+        question that is replaced gets this title.
         """
         with self._library.transaction() as db:
             for post_id in turn.post_ids - _there(db, turn.post_ids):
                 turn = turn.without(post_id)  # it was removed while the answer was being written
+            replaced = "FROM turns WHERE turns.id = ? AND conversation_id = conversations.id"
+            named = f"UPDATE conversations SET title = ? WHERE id = ? AND title = (SELECT question {replaced})"
+            db.execute(named, (title, talk_id, replaces))
             db.execute("DELETE FROM turns WHERE id = ? AND conversation_id = ?", (replaces, talk_id))
             changed = "UPDATE conversations SET changed = max(changed, ?) WHERE id = ?"
             if not db.execute(changed, (turn.asked_at, talk_id)).rowcount:

@@ -516,9 +516,10 @@ class FakeConversations:
             self._last += 1
             talk_id = self._last
             self._talks[talk_id] = Talk(talk_id, title, turn.asked_at, turn.asked_at, 0)
-        if replaces in self._turns and self._turns[replaces][0] == talk_id:
-            del self._turns[replaces]
         talk = self._talks[talk_id]
+        if replaces in self._turns and self._turns[replaces][0] == talk_id:
+            replaced = self._turns.pop(replaces)[1]
+            talk = replace(talk, title=title if replaced.question == talk.title else talk.title)
         self._talks[talk_id] = replace(talk, changed=max(talk.changed, turn.asked_at))
         self._last += 1
         self._turns[self._last] = talk_id, replace(turn, id=self._last)

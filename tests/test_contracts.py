@@ -676,6 +676,17 @@ class TestConversations:
         assert conversations.talk(talk).changed == third.asked_at
         assert conversations.talk(talk).begun == first.asked_at
 
+    def test_a_conversation_called_after_a_question_is_called_after_the_one_that_replaces_it(
+        self, conversations: Any, library: Any
+    ) -> None:
+        turn = turn_of(library, SOURDOUGH, question="How is it fet?")
+        talk, first = conversations.keep(0, "How is it fet?", turn)
+        _, second = conversations.keep(talk, "How is it fed?", replace(turn, question="How is it fed?"), first)
+        assert conversations.talk(talk).title == "How is it fed?"
+        conversations.rename(talk, "Bertha")
+        conversations.keep(talk, "And then?", replace(turn, question="And then?"), second)
+        assert conversations.talk(talk).title == "Bertha"
+
     def test_the_last_changed_is_listed_first_and_words_find_in_any_case(
         self, conversations: Any, library: Any
     ) -> None:
