@@ -197,12 +197,15 @@ class LlamaWriter:
                     break
                 if not written:
                     read(len(tokens) - cached, cached)
+                    # from here on a stop is seen at every token; asking Python between the layers takes 5 % of the time
+                    _set_abort(model, llama_cpp.ggml_abort_callback())
                 written += 1
                 yield decoder.decode(model.detokenize([token]))
         except RuntimeError:
             if not stop.is_set():  # an aborted read of the prompt ends as a RuntimeError
                 raise
         finally:
+            _set_abort(model, self._keep_alive)
             model.reset()
 
     def _tokens(self, prompt: Prompt) -> list[int]:
