@@ -57,11 +57,12 @@ def _candidates(answer: Answer) -> Iterator[tuple[frozenset[str], str]]:
     cited = {cited.passage_id for cited in answer.citations}
     for hit in (hit for hit in hits if hit.passage.id not in cited):  # what the answer has not said yet
         yield from _of_headings(hit)
+    quoted = {cited.post_id for cited in answer.citations}
+    others = [hit.title for hit in hits if hit.passage.post_id not in quoted]
+    for name in map(_name, [*others, *(post.title for post in answer.posts)]):
+        yield stems_of(name), f"What is ‘{name}’ about?"
     for phrase in _phrases(hits):
         yield stems_of(phrase), f"What do the posts say about {phrase}?"
-    for title in [hit.title for hit in hits] + [post.title for post in answer.posts]:
-        name = _name(title)
-        yield stems_of(name), f"What is ‘{name}’ about?"
 
 
 def _of_headings(hit: Hit) -> Iterator[tuple[frozenset[str], str]]:
@@ -96,7 +97,8 @@ def _phrases(hits: Sequence[Hit]) -> list[str]:
 
 def _tells(word: str) -> bool:
     small = word.casefold()
-    return len(word) > 3 and small not in STOP_WORDS | _JOINING and not small.endswith(("ly", "n’t", "n't"))
+    shortened = "'" in small or "’" in small  # "House's" names nothing
+    return len(word) > 3 and small not in STOP_WORDS | _JOINING and not small.endswith("ly") and not shortened
 
 
 def _name(heading: str) -> str:
