@@ -152,9 +152,12 @@ class Verifier:
     def _best(self, sentence: str) -> _Support | None:
         """Return the evidence that says what the sentence says and how far it does, or None."""
         claim = _Claim(sentence, stems_of(sentence), numbers_in(sentence), names_in(sentence))
-        if sentence.endswith(":") and len(claim.stems) <= _CLAIMS:
+        if not claim.stems or (sentence.endswith(":") and len(claim.stems) <= _CLAIMS):
             return None  # "18F hiring practices:" says nothing yet
-        shared = {i: claim.share(evidence.stems) for i, evidence in enumerate(self._evidence)} if claim.stems else {}
+        for evidence in self._evidence:
+            if evidence.said.casefold() == sentence.casefold():
+                return _Support(evidence, "yes")  # word for word: no model need be asked
+        shared = {i: claim.share(evidence.stems) for i, evidence in enumerate(self._evidence)}
         likely = sorted((i for i in shared if shared[i]), key=lambda i: -shared[i])[:_LOOKED_AT]
         if not likely:
             return None
