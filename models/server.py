@@ -28,8 +28,14 @@ PASSAGES = 5  # what is customary
 _CHARACTERS_A_TOKEN = 3.0  # fewer than any tokenizer makes of plain prose, so that a prompt always fits
 _PART_TOKENS = 8  # what a chat template puts around each message
 _POLL_S = 0.05
-_CONTROL = re.compile(r"<\|[^|<>]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>", re.IGNORECASE)
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u202a-\u202e\u2066-\u2069]")
+_CUT = "has stopped in the middle. Ask again."
+_CONTROL = re.compile(
+    r"<[|｜][^|｜<>]{1,40}[|｜]>|</?s>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>|<(?:start|end)_of_turn>"
+    r"|</?(?:think|tool_call|tool_response)>",
+    re.IGNORECASE,
+)
+_THOUGHT, _THOUGHT_ENDS = "<think>", "</think>"
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ServerWriter:
@@ -104,14 +110,16 @@ class ServerWriter:
     def _host(self) -> str:
         return urlsplit(self._address).netloc.rpartition("@")[2]
 
-    @cached_property
     def _client(self) -> Any:
+        """Return a new client: closing it ends what is being answered, also before anything came."""
         import openai
 
         timeout = openai.Timeout(FIRST_S, connect=CONNECT_S)
         path = "" if urlsplit(self._address).path.strip("/") else "/v1"
         return openai.OpenAI(
             api_key=self._key or "none",
+            organization="",  # what the environment names is for another server
+            project="",
             base_url=self._address + path,
             timeout=timeout,
             max_retries=TRIES - 1,
@@ -121,8 +129,8 @@ class ServerWriter:
 
     @cached_property
     def _listed(self) -> list[Any]:
-        with _Explained(self):
-            return list(self._client.models.list().data or [])
+        with _Explained(self), self._client() as client:
+            return list(client.with_options(timeout=CONNECT_S, max_retries=0).models.list().data or [])
 
     @cached_property
     def _model(self) -> str:
@@ -139,7 +147,7 @@ class ServerWriter:
         for model in self._listed:
             if model.id == self._model:
                 meta = getattr(model, "meta", None) or {}
-                for said in (getattr(model, "max_model_len", None), meta.get("n_ctx"), meta.get("n_ctx_train")):
+                for said in (getattr(model, "max_model_len", None), meta.get("n_ctx")):
                     if isinstance(said, int) and said > 0:
                         return min(said, 32_768)
         return CONTEXT
@@ -148,8 +156,8 @@ class ServerWriter:
         """Yield what the server sends; it is read in a thread of its own, so that a stop never waits for it."""
         self.load()
         coming: queue.Queue[str | BaseException | None] = queue.Queue()
-        ended = Event()
-        threading.Thread(target=self._receive, args=(prompt, coming, ended), daemon=True).start()
+        client, ended = self._client(), Event()
+        threading.Thread(target=self._receive, args=(client, prompt, coming, ended), daemon=True).start()
         waited, first = 0.0, True
         try:
             while not stop.is_set():
@@ -158,7 +166,7 @@ class ServerWriter:
                 except queue.Empty:
                     waited += _POLL_S
                     if waited > (FIRST_S if first else BETWEEN_S):
-                        raise ModelError(f"{self._host} has stopped in the middle. Ask again.") from None
+                        raise ModelError(f"{self._host} {_CUT}") from None
                     continue
                 if isinstance(piece, BaseException):
                     with _Explained(self):
@@ -173,24 +181,38 @@ class ServerWriter:
                 yield piece
         finally:
             ended.set()
+            client.close()
 
-    def _receive(self, prompt: Prompt, coming: queue.Queue[str | BaseException | None], ended: Event) -> None:
+    def _receive(
+        self, client: Any, prompt: Prompt, coming: queue.Queue[str | BaseException | None], ended: Event
+    ) -> None:
         try:
-            stream = self._client.chat.completions.create(
+            stream = client.chat.completions.create(
                 model=self._model, messages=_messages(prompt), stream=True, temperature=0, max_tokens=ANSWER
             )
-            length = 0
-            with stream:
-                for chunk in stream:
-                    piece = _clean(chunk.choices[0].delta.content or "") if chunk.choices else ""
-                    length += len(piece)
-                    if ended.is_set() or length > ANSWER * 20:  # a server need not obey max_tokens
-                        break
-                    if piece:
-                        coming.put(piece)
+            for piece in _thoughtless(self._said(stream)):
+                if ended.is_set():
+                    return
+                coming.put(piece)
             coming.put(None)
         except Exception as error:  # raised where somebody waits for it
             coming.put(error)
+
+    def _said(self, stream: Any) -> Iterator[str]:
+        """Yield the pieces of an answer. Raise ModelError if it is cut off."""
+        length, finished = 0, True
+        for chunk in stream:
+            if not chunk.choices:
+                continue
+            finished = bool(chunk.choices[0].finish_reason)
+            piece = _clean(chunk.choices[0].delta.content or "")
+            length += len(piece)
+            if piece:
+                yield piece
+            if finished or length > ANSWER * 20:  # a server need not obey max_tokens
+                return
+        if not finished:
+            raise ModelError(f"{self._host} {_CUT}")
 
 
 class _Explained:
@@ -234,6 +256,26 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
     for segment in prompt.segments:
         said.setdefault(segment.role, []).append(segment.text if segment.trusted else _CONTROL.sub(" ", segment.text))
     return [{"role": role, "content": "".join(parts)} for role, parts in said.items()]
+
+
+def _thoughtless(pieces: Iterator[str]) -> Iterator[str]:
+    """Leave out what a model thinks aloud before it answers."""
+    held, begun = "", False
+    for piece in pieces:
+        if begun:
+            yield piece
+            continue
+        held += piece
+        said = held.lstrip()
+        if said.startswith(_THOUGHT):
+            _, ended, said = said.partition(_THOUGHT_ENDS)
+            begun = bool(ended)
+        else:
+            begun = not _THOUGHT.startswith(said)
+        if begun and said:
+            yield said
+    if held and not begun and not held.lstrip().startswith(_THOUGHT):
+        yield held
 
 
 def _weight(text: str) -> float:

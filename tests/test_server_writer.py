@@ -36,9 +36,9 @@ def prompt(question: str = QUESTION, post: str = "The starter is fed every morni
     return Prompt(said, (), 0)
 
 
-def chunk(text: str) -> bytes:
+def chunk(text: str, finished: str | None = None) -> bytes:
     said = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finished}
     return b"data: " + json.dumps(said | {"choices": [choice]}).encode() + b"\n\n"
 
 
@@ -69,7 +69,8 @@ def status(code: int, body: bytes = b'{"error": {"message": "sk-very-secret is w
     return lambda handler: send(handler, body, code)
 
 
-SOUND = stream(*map(chunk, ANSWER), b"data: [DONE]\n\n")
+END = chunk("", "stop") + b"data: [DONE]\n\n"
+SOUND = stream(*map(chunk, ANSWER), END)
 
 
 class Server:
@@ -80,6 +81,7 @@ class Server:
         self.models: Any = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "me"}]}
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.headers: list[str] = []
         ours = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -90,6 +92,7 @@ class Server:
                 length = int(self.headers["Content-Length"])
                 ours.asked.append(json.loads(self.rfile.read(length)))
                 ours.keys.append(self.headers["Authorization"])
+                ours.headers.append(str(self.headers))
                 ours.answers[min(len(ours.asked), len(ours.answers)) - 1](self)
 
             def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
@@ -233,8 +236,37 @@ def test_an_endless_answer_is_cut(server: Server, writer: ServerWriter, monkeypa
 
 
 def test_signs_that_a_screen_would_obey_are_left_out(server: Server, writer: ServerWriter) -> None:
-    server.answers = [stream(chunk("bread\x1b[2J\u202e rises"), b"data: [DONE]\n\n")]
+    server.answers = [stream(chunk("bread\x1b[2J\u202e\ud800 rises"), END)]
     assert "".join(writer.write(prompt(), Event())) == "bread[2J rises"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["<think>It is fed daily. ", "No?</think>", "\n\nBread rises."],
+        ["\n<th", "ink>What is bread?</thi", "nk>Bread", " rises."],
+        ["Bread", " rises."],
+    ],
+    ids=["whole", "in pieces", "none"],
+)
+def test_what_a_model_thinks_aloud_is_left_out(server: Server, writer: ServerWriter, pieces: list[str]) -> None:
+    server.answers = [stream(*map(chunk, pieces), END)]
+    assert "".join(writer.write(prompt(), Event())).strip() == "Bread rises."
+
+
+def test_an_answer_that_ends_without_an_end_was_cut_off(server: Server, writer: ServerWriter) -> None:
+    server.answers = [stream(*map(chunk, ANSWER))]
+    assert "stopped in the middle" in trouble(writer)
+
+
+def test_what_the_environment_names_for_another_server_is_not_sent(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "my-company")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-another")
+    list(ServerWriter(server.address).write(prompt(), Event()))
+    assert server.keys == ["Bearer none"]
+    assert "my-company" not in str(server.headers)
 
 
 def test_with_several_models_it_names_them(server: Server) -> None:
