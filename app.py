@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from models.embedder import SentenceTransformerEmbedder
 from models.machine import usable_cores, vector_features
 from models.prefill import States
+from models.reranker import CrossEncoderReranker
 from models.server import ServerWriter
 from models.writer import LlamaWriter
 from rag import commands, handover
@@ -57,6 +58,7 @@ def build_engine(settings: Settings) -> Engine:
         ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
         Fetcher(allow_private=settings.allow_private),
         inbox=settings.home / "inbox",
+        reranker=CrossEncoderReranker(settings.reranker, offline=settings.offline) if settings.reranker else None,
     )
 
 

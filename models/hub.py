@@ -17,12 +17,19 @@ Fetched = TypeVar("Fetched", bound=str)
 
 _EMBEDDER_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*", "2_Dense/*", "3_Normalize/*")
 _NEVER = ("onnx/*", "openvino/*", "*.gguf", "*.bin", "*.onnx")
+_EXAMPLES = {
+    "FOOTNOTE_EMBEDDER": "Snowflake/snowflake-arctic-embed-m",
+    "FOOTNOTE_RERANKER": "cross-encoder/ms-marco-MiniLM-L6-v2",
+}
 _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
 
 
-def fetch_folder(repo_id: str, *, offline: bool) -> Path:
-    """Return the folder of a sentence-transformers model of the Hub, downloaded if need be. Raise ModelError."""
-    _require_repo_id(repo_id, "FOOTNOTE_EMBEDDER", "a folder, or a Hub id such as Snowflake/snowflake-arctic-embed-m")
+def fetch_folder(repo_id: str, *, offline: bool, variable: str = "FOOTNOTE_EMBEDDER") -> Path:
+    """Return the folder of a sentence-transformers model of the Hub, downloaded if need be. Raise ModelError.
+
+    `variable` is the setting that names it.
+    """
+    _require_repo_id(repo_id, variable, f"a folder, or a Hub id such as {_EXAMPLES[variable]}")
     # imported here, like all of the Hub's: without a Hub model nothing of it is needed
     from huggingface_hub import snapshot_download
 
@@ -35,7 +42,7 @@ def fetch_folder(repo_id: str, *, offline: bool) -> Path:
     if not (folder / "config.json").exists() or not any(folder.glob("**/*.safetensors")):
         raise ModelError(
             f"{repo_id} holds no model that sentence-transformers can load safely (config.json and .safetensors). "
-            "Set FOOTNOTE_EMBEDDER to another model."
+            f"Set {variable} to another model."
         )
     return folder
 

@@ -21,7 +21,18 @@ from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
 from rag.overview import overview
-from rag.ports import Catalogue, Conversations, Embedder, Gold, Library, Progress, Readers, VectorIndex, Writer
+from rag.ports import (
+    Catalogue,
+    Conversations,
+    Embedder,
+    Gold,
+    Library,
+    Progress,
+    Readers,
+    Reranker,
+    VectorIndex,
+    Writer,
+)
 from rag.quality import SHOWN, Quality
 from rag.query import parse
 from rag.records import (
@@ -65,6 +76,7 @@ class Engine:
         fetcher: Fetcher,
         *,
         inbox: Path | None = None,
+        reranker: Reranker | None = None,
     ) -> None:
         """Join the parts; nothing is loaded yet. Uploads wait in the folder `inbox`, also while the app is closed."""
         self._library = library
@@ -72,6 +84,7 @@ class Engine:
         self._index = index
         self._embedder = embedder
         self._writer = writer
+        self._reranker = reranker
         self._readers = readers
         self._fetcher = fetcher
         self._inbox = inbox
@@ -234,6 +247,7 @@ class Engine:
             asked.filters,
             turns,
             self._indexing.scale,
+            self._reranker,
         )
 
     def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
@@ -285,6 +299,7 @@ class Engine:
     def checks(self) -> list[Check]:
         """Check every part: models and checksums, library integrity, index self-test; mends the index first."""
         checks = self._embedder.checks() + self._writer.checks() + self._library.checks()
+        checks += self._reranker.checks() if self._reranker else []
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
         tested = self._indexing.check()

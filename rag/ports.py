@@ -35,6 +35,7 @@ from rag.records import (
 )
 
 Vectors = NDArray[np.float32]
+Scores = NDArray[np.float64]
 Ids = NDArray[np.int64]
 """Ids of passages, ascending."""
 Progress = Callable[[int, int], None]
@@ -99,6 +100,18 @@ class Embedder(Protocol):
 
     def checks(self) -> list[Check]:
         """Say whether the model is there and whole."""
+        ...
+
+
+class Reranker(Protocol):
+    """Reads a question and a passage together. Loads itself at first use; safe to call from several threads."""
+
+    def scores(self, question: str, texts: Sequence[str]) -> Scores:
+        """Return how well each text answers the question (0..1). Raise ModelError if the model cannot be used."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Say whether the model is there and can be loaded."""
         ...
 
 

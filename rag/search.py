@@ -13,12 +13,13 @@ import numpy as np
 from rag.coverage import UNMEASURED, Scale, coverage_of, probability
 from rag.errors import BadQuestion
 from rag.followups import Asked, asked
-from rag.ports import Embedder, Ids, Library, VectorIndex, Vectors
+from rag.ports import Embedder, Ids, Library, Reranker, VectorIndex, Vectors
 from rag.ranking import Candidates, Floats, Terms, scores
 from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
 from rag.words import words_in
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
+RERANKED = 20  # best passages that a reranker puts in order: a small one reads them in about a second on two cores
 CANDIDATES = 100  # best passages of each leg that are fused
 _TOLD_BY = 3  # best hits whose words tell whether the posts cover a question
 _NEAR = 5  # nearest passages whose sentences do, too
@@ -59,12 +60,13 @@ def search(
     filters: Filters = NO_FILTERS,
     turns: Sequence[Turn] = (),
     scale: Scale = UNMEASURED,
+    reranker: Reranker | None = None,
 ) -> Found:
     """Return the best passages for a question, at most `limit`, best first, and whether the posts cover it.
 
     "lexical" needs no model. "hybrid" and "dense" take what the index has; with none open, hybrid is lexical. `turns`
     are the earlier ones of the conversation, oldest first; `scale` is the index's own, see coverage.py. Only hybrid
-    search tells how likely it is that the posts answer.
+    search tells how likely it is that the posts answer, and only there a reranker, if there is one, has the last word.
     """
     wanted = asked(question, turns, None if mode == "lexical" else embedder)
     with ThreadPoolExecutor(1) as beside:  # neither leg holds the interpreter while it searches
@@ -81,6 +83,8 @@ def search(
         return Found(wanted.question, hits, "maybe" if hits else "not covered", None, wanted.words, filters)
     terms = _terms(wanted, library)
     scored, cosines = _second_look(wanted, terms, passages, legs, library, index, embedder)
+    if reranker:
+        scored = _reranked(wanted.question, passages, scored, reranker)
     hits = _hits(passages, scored, legs, cosines, library, limit)
     near = sorted((p for p in passages if p.id in cosines), key=lambda p: -cosines[p.id])[:_NEAR]
     known = terms.known([hit.passage for hit in hits[:_TOLD_BY]])
@@ -135,6 +139,17 @@ def _second_look(
         _posts_cosines(wanted, passages, library, index),
     )
     return scores(terms, candidates).tolist(), cosines
+
+
+def _reranked(question: str, passages: Sequence[Passage], scored: Sequence[float], reranker: Reranker) -> list[float]:
+    """Return the scores with the best passages in the reranker's order, the others behind them as they were."""
+    best = sorted(range(len(passages)), key=lambda at: -scored[at])[:RERANKED]
+    judged = reranker.scores(question, [passages[at].embedded_text for at in best])
+    places = sorted(range(len(best)), key=lambda place: -judged[place])
+    new = list(scored)
+    for place, score in zip(places, sorted((scored[at] for at in best), reverse=True), strict=True):
+        new[best[place]] = score
+    return new
 
 
 def _vectors(index: VectorIndex, ids: Ids, wanted: Asked) -> Vectors:
