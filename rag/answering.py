@@ -75,33 +75,39 @@ def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock
     verifier = Verifier(answer.asked, answer.hits, embedder)
     answer = replace(answer, quotes=verifier.quotes(), timings=clock.quoted())
     yield replace(answer, status="Reading the best passages…" if writer.ready else "Loading the writing model…")
-    text, note, failed = "", "", False
-    sentences: tuple[Sentence, ...] = ()
     try:
         prompt = compose(answer.asked, answer.hits, writer, answer.quotes)
         with closing(writer.write(prompt, stop, clock.read)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
-                text = (text + piece).lstrip()
-                if echo := _ECHO.search(text):
-                    text = text[: echo.start()]
+                answer, goes_on = _with_piece(replace(answer, timings=clock.wrote()), piece, verifier)
+                if not goes_on:
                     break
-                sentences, citations = verifier.verify(text, done=False)
-                timings = clock.wrote()
-                answer = replace(answer, text=text, sentences=sentences, citations=citations, timings=timings)
                 yield replace(answer, status="Writing…")
-                if _drifts(sentences):
-                    text, note = text[: sentences[-DRIFT].start], DRIFTED
-                    break
     except ModelError as error:
-        note, failed = str(error), True
+        answer = replace(answer, note=str(error), failed=True)
     if stop.is_set():
-        note = "Stopped. What was written until then is kept."
-    text = text.rstrip() if stop.is_set() else _without_fragment(text)
-    sentences, citations = verifier.verify(text, done=True)
-    answer = replace(answer, text=text, sentences=sentences, citations=citations, note=note, failed=failed)
-    if not stop.is_set() and not _holds(sentences):
-        answer = _quoted(answer)
+        answer = replace(answer, note="Stopped. What was written until then is kept.")
+    answer = _settled(answer, verifier, stopped=stop.is_set())
     yield replace(answer, status="", done=True, timings=clock.ended())
+
+
+def _with_piece(answer: Answer, piece: str, verifier: Verifier) -> tuple[Answer, bool]:
+    """Return the answer with one more piece, and whether the writer may go on."""
+    text = (answer.text + piece).lstrip()
+    if echo := _ECHO.search(text):
+        return replace(answer, text=text[: echo.start()]), False
+    sentences, citations = verifier.verify(text, done=False)
+    if _drifts(sentences):
+        return replace(answer, text=text[: sentences[-DRIFT].start], note=DRIFTED), False
+    return replace(answer, text=text, sentences=sentences, citations=citations), True
+
+
+def _settled(answer: Answer, verifier: Verifier, *, stopped: bool) -> Answer:
+    """Return the answer as it stays: every sentence verified, or a quote in its place."""
+    text = answer.text.rstrip() if stopped else _without_fragment(answer.text)
+    sentences, citations = verifier.verify(text, done=True)
+    answer = replace(answer, text=text, sentences=sentences, citations=citations)
+    return answer if stopped or _holds(sentences) else _quoted(answer)
 
 
 def _quoted(answer: Answer) -> Answer:
