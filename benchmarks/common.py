@@ -56,7 +56,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def ran(command: Sequence[str]) -> dict[str, Any]:
     """Run one row in a process of its own and return what it printed last."""
-    own = ("OMP_WAIT_POLICY", "FOOTNOTE_HOME")  # what Footnote sets is not the plain script's
+    own = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "FOOTNOTE_HOME")  # what Footnote sets is not another's
     environment = {name: value for name, value in os.environ.items() if name not in own}
     environment["HF_HUB_OFFLINE"] = "1"
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

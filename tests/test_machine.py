@@ -22,8 +22,12 @@ def test_otherwise_those_that_this_process_may_use_are_counted(monkeypatch: pyte
 
 def test_waiting_threads_sleep_unless_somebody_decided_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     share_cores()
     assert os.environ["OMP_WAIT_POLICY"] == "active"
+    assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
     share_cores()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert 0 < int(os.environ["GOMP_SPINCOUNT"]) < 20_000
+    monkeypatch.delenv("GOMP_SPINCOUNT")
