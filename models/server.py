@@ -19,13 +19,13 @@ from rag.ports import Read, unread
 from rag.records import Check, Prompt
 
 CONNECT_S = 5.0
-FIRST_S = 120.0  # a large model on a slow machine reads five passages in that
+FIRST_S = 120.0  # a large model may have to be loaded first, and reads for long
 BETWEEN_S = 30.0  # from one piece to the next
 TRIES = 3  # before the first piece; what has begun is never asked for twice
 ANSWER = 512  # tokens an answer may have
 CONTEXT = 8192  # tokens of a server that does not say
 PASSAGES = 5  # what is customary
-_CHARACTERS_A_TOKEN = 3.0  # fewer than any tokenizer makes of plain prose, so that a prompt always fits
+_CHARACTERS_A_TOKEN = 3.0  # English prose has about four: rather too many tokens are counted than too few
 _PART_TOKENS = 8  # what a chat template puts around each message
 _POLL_S = 0.05
 _CUT = "has stopped in the middle. Ask again."

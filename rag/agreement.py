@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_NOUGHT = re.compile(r"[.,](?=\d{3}(?!\d))")  # what parts thousands
+_THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 _WRITTEN = {
     word: str(number)
     for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
@@ -40,7 +40,7 @@ _UNITS = frozenset(
 def numbers_in(text: str) -> frozenset[str]:
     """Return the numbers of a text, in one form: "1,000" and "1000", "three" and "3" are one."""
     written = (_WRITTEN[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _WRITTEN)
-    return frozenset([*(_NOUGHT.sub("", number) for number in _NUMBER.findall(text)), *written])
+    return frozenset([*(_THOUSANDS.sub("", number) for number in _NUMBER.findall(text)), *written])
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -68,7 +68,7 @@ def _numbers_clash(claim: str, evidence: str) -> bool:
 def _measures(text: str) -> Iterator[tuple[str, str]]:
     for match in re.finditer(r"(\d+(?:[.,]\d+)*)[ -]?([^\W\d_]+|%)", text):
         if (unit := stem(match[2].lower())) in _UNITS:
-            yield _NOUGHT.sub("", match[1]), unit
+            yield _THOUSANDS.sub("", match[1]), unit
 
 
 def _denies(claim: str, evidence: str, around: str) -> bool:

@@ -18,7 +18,9 @@ from rag.sentences import sentence_spans
 from rag.words import stems_of
 
 SUPPORTED = 0.55
-"""Support, the smaller of cosine and share of common words, from which a sentence gets a footnote."""
+"""Support, the smaller of cosine and share of common words, from which a sentence gets a footnote. benchmarks.proof,
+2026-11-25: of people's own sentences (clapnq_half) 87 % get one and 8 % more are partly proven; of the same with a
+number, date, name or negation changed 97 to 100 % get none, of those held against another passage all."""
 PARTLY_KNOWN, PARTLY_NEAR = 0.7, 0.35
 """Share of its words that the whole passage has, and cosine of its best sentence, from which it is partly proven."""
 
@@ -27,7 +29,8 @@ PASSAGE, AROUND, LENGTH, OPEN = 2.0, 0.5, 0.1, 0.3
 only its neighbours have; the logarithm of its length; and, against it, that it is no sentence with an end, but a
 question, the line above a list, or a link alone. See Verifier.quotes."""
 ALIKE, SAME = 0.3, 0.97
-"""What likeness to a quote before it takes from the next, and from where on it says nothing new."""
+"""What likeness to a quote before it takes from the next (none has three right in 95.7 %, 0.1 in 95.9, 0.2 in 96.0), and
+from where on it is a copy."""
 QUOTES = 3
 _CLAIMS = 3  # words of their own; with fewer, nearly any passage has them all
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning

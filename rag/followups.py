@@ -68,7 +68,8 @@ def _lines_of(entry: object) -> list[tuple[str, str]]:
         role, _, text = entry.partition(": ")
         return [(role, text)]
     if isinstance(entry, dict):
-        pairs = [(entry.get("role"), entry.get("content"))] if "role" in entry else list(entry.items())
+        own = [("question", entry.get("question")), ("answer", entry.get("answer", ""))]
+        pairs = [(entry["role"], entry.get("content"))] if "role" in entry else own
         if all(isinstance(role, str) and isinstance(text, str) for role, text in pairs):
             return [(str(role), str(text)) for role, text in pairs]
     raise BadFile('This is no conversation. Write a list of {"question": "…", "answer": "…"}, oldest first.')

@@ -135,7 +135,7 @@ class Writer(Protocol):
 
     @property
     def passages(self) -> int:
-        """How many passages the model can read and still answer from the right one."""
+        """How many passages the model can read and still answer from the right one; 1: it does best with a sentence."""
         ...
 
     def load(self) -> None:

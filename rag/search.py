@@ -19,7 +19,7 @@ from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchM
 from rag.words import words_in
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
-RERANKED = 20  # best passages that a reranker puts in order: a small one reads them in about a second on two cores
+RERANKED = 20  # best passages that a reranker puts in order; it takes its time for each
 CANDIDATES = 100  # best passages of each leg that are fused
 _TOLD_BY = 3  # best hits whose words tell whether the posts cover a question
 _NEAR = 5  # nearest passages whose sentences do, too

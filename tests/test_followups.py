@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.followups import GOING_ON, WORDS_CARRIED, asked, leans
+from rag.followups import GOING_ON, WORDS_CARRIED, asked, leans, turns_of
 from rag.records import Turn
 from tests.fakes import FakeEmbedder
 
@@ -89,3 +89,21 @@ def test_a_chain_of_follow_ups_keeps_its_subject_and_lets_go_of_another() -> Non
     assert found.question == "How do I bake a sourdough loaf? How long does it take? And how hot?"
     assert "sourdough" in found.carried
     assert "bicycle" not in found.carried
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        [{"question": "How?", "answer": "So."}, {"answer": "Like this.", "question": "And why?", "id": 7}],
+        [
+            {"role": "user", "content": "How?"},
+            {"role": "assistant", "content": "So."},
+            {"role": "user", "content": "And why?"},
+            {"role": "assistant", "content": "Like this."},
+        ],
+        ["user: How?", "assistant: So.", "user: And why?", "agent: Like this."],
+    ],
+    ids=["turns", "messages", "lines"],
+)
+def test_turns_are_read_from_each_form_of_a_conversation(written: list[object]) -> None:
+    assert turns_of(written) == (Turn("How?", "So."), Turn("And why?", "Like this."))
