@@ -29,8 +29,8 @@ PASSAGE, AROUND, LENGTH, OPEN = 2.0, 0.5, 0.1, 0.3
 only its neighbours have; the logarithm of its length; and, against it, that it is no sentence with an end, but a
 question, the line above a list, or a link alone. See Verifier.quotes."""
 ALIKE, SAME = 0.3, 0.97
-"""What likeness to a quote before it takes from the next (none has three right in 95.7 %, 0.1 in 95.9, 0.2 in 96.0), and
-from where on it is a copy."""
+"""What likeness to a quote before it takes from the next (none has three right in 95.7 %, 0.1 in 95.9, 0.2 in 96.0),
+and from where on it is a copy."""
 QUOTES = 3
 _CLAIMS = 3  # words of their own; with fewer, nearly any passage has them all
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
