@@ -11,6 +11,7 @@ from typing import Any, Literal
 SearchMode = Literal["hybrid", "dense", "lexical"]
 Support = Literal["yes", "partly", "no"]
 Coverage = Literal["covered", "maybe", "not covered"]
+PairOrigin = Literal["text", "writer", "file", "asked"]
 _FOLDED = str.maketrans(dict.fromkeys('-_"“”„‟«»＂', " "))
 
 
@@ -534,3 +535,39 @@ class Talk:
     begun: str
     changed: str
     turns: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A question and the text that answers it, as the embedder reads both: what a model is tuned on.
+
+    `negatives` are texts that look alike and do not answer it. `post_id` is the post that the passage stands in.
+    """
+
+    question: str
+    passage: str
+    origin: PairOrigin
+    post_id: str = ""
+    negatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is tuned. `dims` are the widths its vectors may be cut to, () for those that fit the model."""
+
+    epochs: int = 3
+    batch: int = 16
+    learning_rate: float = 5e-5
+    dims: tuple[int, ...] = ()
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a training is: steps done and to do, the loss so far, seconds left."""
+
+    done: int
+    total: int
+    epoch: float
+    loss: float | None
+    seconds_left: float | None
