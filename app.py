@@ -173,12 +173,10 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
 
 
 def _work_behind(engine: Engine) -> None:
-    """Load the models, then look for new posts once a day."""
-    try:
-        engine.warm_up()
-    except FootnoteError as error:
-        engine.trouble = str(error)  # the page shows it; asking says it again
+    """Load the models, get to know the writer, then look for new posts once a day."""
+    engine.warm_up()
     while True:
+        engine.try_writer()
         engine.sync_if_due()
         time.sleep(_SCHEDULE_S)
 

@@ -25,6 +25,8 @@ TRIES = 3  # before the first piece; what has begun is never asked for twice
 ANSWER = 512  # tokens an answer may have
 CONTEXT = 8192  # tokens of a server that does not say
 PASSAGES = 5  # what is customary
+_MOST_CONTEXT = 32_768  # tokens; no prompt needs more
+_NO_LIST = (404, 405, 501)  # what a server answers that has no list of models
 _CHARACTERS_A_TOKEN = 3.0  # English prose has about four: rather too many tokens are counted than too few
 _PART_TOKENS = 8  # what a chat template puts around each message
 _POLL_S = 0.05
@@ -44,6 +46,7 @@ class ServerWriter:
     def __init__(self, address: str, model: str = "", key: str = "") -> None:
         """Name the server ("http://127.0.0.1:8080" or ".../v1"), its model ("": its only one), and its key."""
         self._address = address.rstrip("/")
+        self.passages = PASSAGES
         self._wanted = model
         self._key = key
         self._lock = threading.Lock()
@@ -63,11 +66,6 @@ class ServerWriter:
     def budget(self) -> int:
         """How many tokens a prompt may have, so that the answer still fits behind it."""
         return max(self._context - ANSWER, ANSWER)
-
-    @property
-    def passages(self) -> int:
-        """How many passages the model is given."""
-        return PASSAGES
 
     def load(self) -> None:
         """Ask the server for its models. Raise ModelError if it cannot be used."""
@@ -129,8 +127,15 @@ class ServerWriter:
 
     @cached_property
     def _listed(self) -> list[Any]:
+        import openai
+
         with _Explained(self), self._client() as client:
-            return list(client.with_options(timeout=CONNECT_S, max_retries=0).models.list().data or [])
+            try:
+                return list(client.with_options(timeout=CONNECT_S, max_retries=0).models.list().data or [])
+            except (openai.NotFoundError, openai.InternalServerError) as error:
+                if self._wanted and error.status_code in _NO_LIST:
+                    return []  # it is asked for what the person named, and will say itself if it has none such
+                raise
 
     @cached_property
     def _model(self) -> str:
@@ -149,8 +154,20 @@ class ServerWriter:
                 meta = getattr(model, "meta", None) or {}
                 for said in (getattr(model, "max_model_len", None), meta.get("n_ctx")):
                     if isinstance(said, int) and said > 0:
-                        return min(said, 32_768)
-        return CONTEXT
+                        return min(said, _MOST_CONTEXT)
+        return self._context_of_props() or CONTEXT
+
+    def _context_of_props(self) -> int:
+        """Return what llama-server says of its context beside OpenAI's paths, 0 if this is another server."""
+        parts = urlsplit(self._address)
+        address = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v1')}/props"
+        try:
+            with self._client() as client:
+                said = client.with_options(timeout=CONNECT_S, max_retries=0).get(address, cast_to=object)
+            context = said["default_generation_settings"]["n_ctx"]
+        except Exception:  # a server that has no such page may send anything
+            return 0
+        return min(context, _MOST_CONTEXT) if isinstance(context, int) and context > 0 else 0
 
     def _pieces(self, prompt: Prompt, stop: Event, read: Read) -> Iterator[str]:
         """Yield what the server sends; it is read in a thread of its own, so that a stop never waits for it."""

@@ -32,7 +32,7 @@ SMALL = 700e6  # parameters
 SMALL_READS, LARGE_READS = 1, 5
 """Passages given to a writer under and from SMALL. SmolLM2-135M on 60 questions of xquad_en, 2026-11-24: right with one
 passage 43 % (repeat penalty 1.1) or 37 % (1.0), with two 35 %, with three 35 %, with the three best sentences 35 %; one
-passage took 2.2 s a question, two 5.8 s, three 6.7 s. Larger writers are not measured yet; five is customary."""
+passage took 2.2 s a question, two 5.8 s, three 6.7 s. For larger ones five is customary; a trial finds out."""
 REPEAT_PENALTY = 1.1
 _SLOT = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template has them
 
@@ -49,6 +49,7 @@ class LlamaWriter:
         self._offline = offline
         self._states = states or States()
         self._prefill: Any = None
+        self._passages = 0  # as the size of the model says
         self._lock = threading.Lock()
         self._loading = threading.Lock()
         self._loaded: Any = None
@@ -83,8 +84,14 @@ class LlamaWriter:
         """How many passages the model can read and still answer from the right one."""
         import llama_cpp
 
+        if self._passages:
+            return self._passages
         parameters = llama_cpp.llama_model_n_params(self._model._model.model)
         return SMALL_READS if parameters < SMALL else LARGE_READS
+
+    @passages.setter
+    def passages(self, count: int) -> None:
+        self._passages = count
 
     def load(self) -> None:
         """Load the model, once. Raise ModelError if that cannot be done."""

@@ -14,7 +14,7 @@ from rag.errors import ModelError
 from rag.markup import plain
 from rag.ports import Embedder, Writer
 from rag.prompt import compose
-from rag.records import Answer, Sentence, Timings
+from rag.records import Answer, Sentence, Timings, Turn
 from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
@@ -67,16 +67,19 @@ class Clock:
         return round(time.perf_counter() - self._start, 4)
 
 
-def write(answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock: Clock) -> Iterator[Answer]:
+def write(
+    answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock: Clock, turns: Sequence[Turn] = ()
+) -> Iterator[Answer]:
     """Yield the answer while the writer writes it and each finished sentence is held against the hits.
 
-    The last one is `done`. Whatever happens to the writer, the hits stay; `note` says what happened.
+    `turns` are the earlier ones of the conversation. The last answer is `done`. Whatever happens to the writer, the
+    hits stay; `note` says what happened.
     """
     verifier = Verifier(answer.asked, answer.hits, embedder)
     answer = replace(answer, quotes=verifier.quotes(), timings=clock.quoted())
     yield replace(answer, status="Reading the best passages…" if writer.ready else "Loading the writing model…")
     try:
-        prompt = compose(answer.asked, answer.hits, writer, answer.quotes)
+        prompt = compose(answer.asked, answer.hits, writer, answer.quotes, turns)
         with closing(writer.write(prompt, stop, clock.read)) as pieces:  # type: ignore[type-var]
             for piece in pieces:
                 answer, goes_on = _with_piece(replace(answer, timings=clock.wrote()), piece, verifier)

@@ -5,9 +5,11 @@ The parts never call each other; it does, and answering.py for the writer, sourc
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,8 +17,9 @@ from threading import Event
 
 from rag.answering import REFUSAL, Clock, write
 from rag.conversations import Talks
-from rag.errors import BadQuestion, Busy
+from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
 from rag.fetch import Fetcher
+from rag.idle import Idle
 from rag.indexing import Indexing, silent
 from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
@@ -33,6 +36,7 @@ from rag.ports import (
     VectorIndex,
     Writer,
 )
+from rag.prompt import compose
 from rag.quality import SHOWN, Quality
 from rag.query import parse
 from rag.records import (
@@ -53,8 +57,10 @@ from rag.records import (
 from rag.search import clean_question, search
 from rag.sites import Finding
 from rag.sources import Chosen, Sources
+from rag.trial import Trial
 
 CHECKED_EVERY = timedelta(days=1)
+_TRIES, _TRY_AGAIN_S = 20, 3.0  # how often, and how long after, a trial goes on that a question has interrupted
 BUILDING = "The search index is still being built, and nothing with these words was found yet. Ask again in a moment."
 _REFUSED = "refused-"  # begins the name of an upload's folder in the inbox
 _SCHEDULE = "schedule"  # the note that says whether sources are read again by themselves
@@ -89,6 +95,7 @@ class Engine:
         self._fetcher = fetcher
         self._inbox = inbox
         self._refused_uploads: dict[str, Path] = {}
+        self._writer_trouble = ""
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
         self._indexing = Indexing(library, index, embedder, writer.forget)
         self._intake = Intake(self._indexing)
@@ -97,6 +104,8 @@ class Engine:
         """What is being brought in, and what was last."""
         self.quality = Quality(library, catalogue, gold, embedder, self)
         """How well search does on these posts."""
+        self._idle = Idle()
+        self._trial = Trial(catalogue, writer)
         self.talks = Talks(conversations, library)
         """The conversations that are kept."""
 
@@ -108,20 +117,41 @@ class Engine:
     @property
     def trouble(self) -> str:
         """What is wrong with models or index, for people; empty when nothing is."""
-        return self._indexing.trouble
-
-    @trouble.setter
-    def trouble(self, sentence: str) -> None:
-        self._indexing.trouble = sentence
+        return self._indexing.trouble or ("" if self._writer.ready else self._writer_trouble)
 
     def prepare(self, report: Progress = silent) -> None:
         """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
         self._indexing.prepare(report)
 
     def warm_up(self) -> None:
-        """Load both models, so that the first question does not wait for them."""
-        self.prepare()
-        self._writer.load()
+        """Load both models, so that the first question does not wait for them. What fails is shown as trouble."""
+        try:
+            self.prepare()
+        except FootnoteError as error:
+            self._indexing.trouble = str(error)
+        try:
+            self._writer.load()
+        except FootnoteError as error:
+            self._writer_trouble = str(error)
+
+    def try_writer(self) -> None:
+        """Find out how much a new writer can read, while nobody asks anything; give up for now if that takes long."""
+        for _ in range(_TRIES):
+            if not self._writer.ready or self._trial.settled or self._idle.closed:
+                return
+            with self._idle.turn() as stop:
+                try:
+                    self._trial.run(stop)
+                except ModelError:
+                    return  # whoever asks the writer will be told
+            time.sleep(_TRY_AGAIN_S)
+
+    def expect(self, questions: Sequence[str], turns: Sequence[Turn] = (), wait_s: float = 0.0) -> None:
+        """Read ahead, once it has been quiet for so long, for questions that may come. One that does come ends it."""
+        if self._indexing.prepared and self._writer.ready:
+            self._trial.apply()
+            if self._writer.passages > 1:  # with one, there is little to read, and nothing is kept of it
+                self._idle.later(lambda stop: self._read_ahead(questions, turns, stop), wait_s)
 
     def add(self, chosen: Iterable[Chosen | str]) -> Job:
         """Add files, folders, pages, feeds and sites, and remember them; one that fails stops none of the others.
@@ -255,6 +285,8 @@ class Engine:
 
         `turns` are the earlier ones of the conversation, oldest first: the question may lean on them.
         """
+        self._idle.interrupt()
+        self._trial.apply()
         stop = stop or Event()
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
@@ -277,7 +309,7 @@ class Engine:
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
-        yield from write(answer, self._writer, self._embedder, stop, clock)
+        yield from write(answer, self._writer, self._embedder, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
@@ -307,12 +339,21 @@ class Engine:
 
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
+        self._idle.close()
         self.quality.close()
         self.jobs.close()
         self._readers.close()
         self._fetcher.close()
         self._index.close()
         self._library.close()
+
+    def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
+        for question in questions:
+            if not stop.is_set():
+                with suppress(BadQuestion):  # half a filter, while it is being typed
+                    found = self.search(question, turns=turns)
+                    if found.coverage != "not covered":
+                        self._writer.warm(compose(found.question, found.hits, self._writer), stop)
 
     def _refusal(self, answer: Answer) -> Answer:
         if not self._library.count()[0]:

@@ -118,6 +118,9 @@ class Reranker(Protocol):
 class Writer(Protocol):
     """Writes text. One at a time: a second caller waits for the first."""
 
+    passages: int
+    """How many passages it is given, 1: it does best with a sentence. A guess by its size until a trial has set it."""
+
     @property
     def name(self) -> str:
         """The model's name, for people."""
@@ -131,11 +134,6 @@ class Writer(Protocol):
     @property
     def budget(self) -> int:
         """How many tokens a prompt may have, so that the answer still fits behind it."""
-        ...
-
-    @property
-    def passages(self) -> int:
-        """How many passages the model can read and still answer from the right one; 1: it does best with a sentence."""
         ...
 
     def load(self) -> None:

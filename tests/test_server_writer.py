@@ -79,6 +79,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: list[Behaviour] = [SOUND]
         self.models: Any = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "me"}]}
+        self.props: Any = None
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.headers: list[str] = []
@@ -86,7 +87,12 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                send(self, json.dumps(ours.models).encode())
+                if self.path == "/props" and ours.props is not None:
+                    send(self, json.dumps(ours.props).encode())
+                elif self.path != "/v1/models" or ours.models is None:
+                    send(self, b"{}", 404)
+                else:
+                    send(self, json.dumps(ours.models).encode())
 
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
@@ -283,6 +289,29 @@ def test_a_server_that_is_not_there_is_named() -> None:
 def test_the_context_that_a_server_names_is_kept_within(server: Server) -> None:
     server.models["data"][0]["meta"] = {"n_ctx": 2048}
     assert ServerWriter(server.address).budget == 2048 - models.server.ANSWER
+
+
+@pytest.mark.parametrize(
+    ("props", "budget"),
+    [
+        ({"default_generation_settings": {"n_ctx": 2048}}, 2048),
+        ({"default_generation_settings": {"n_ctx": "many"}}, models.server.CONTEXT),
+        (["odd"], models.server.CONTEXT),
+        (None, models.server.CONTEXT),
+    ],
+)
+def test_the_context_that_stands_beside_the_usual_paths_is_found(server: Server, props: Any, budget: int) -> None:
+    server.props = props
+    for address in (server.address, f"{server.address}/v1"):
+        assert ServerWriter(address).budget == budget - models.server.ANSWER
+
+
+def test_a_server_without_a_list_of_models_is_asked_for_the_one_that_is_named(server: Server) -> None:
+    server.models = None
+    assert "".join(ServerWriter(server.address, "m").write(prompt(), Event())) == "".join(ANSWER)
+    assert server.asked[-1]["model"] == "m"
+    with pytest.raises(ModelError, match="Check FOOTNOTE_WRITER_MODEL"):
+        ServerWriter(server.address).load()
 
 
 @pytest.mark.parametrize(

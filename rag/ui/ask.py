@@ -21,6 +21,7 @@ from rag.ui.conversation import Conversation
 from rag.ui.work import in_thread
 
 EXAMPLES = 3
+TYPING_S = 0.4  # without a key, before what is typed is taken for what will be asked
 TAGS = 500  # of the most used that can be chosen; others can be typed
 _READ_WHEN_OPENED = """
 element.addEventListener("toggle", async (event) => {
@@ -159,6 +160,8 @@ def build(engine: Engine) -> AskTab:
     }
     anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **_QUIET}
     gr.on([submit.click, question.submit], trigger_mode="multiple", **asked)
+    typing: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **_QUIET}
+    question.input(lambda talk, typed: engine.expect([typed], talk.turns(), TYPING_S), [state, question], **typing)
     preface.click(ask_alone, state, outputs, concurrency_limit=8, **_QUIET)
     stop.click(Conversation.halt, state, queue=False, **_QUIET)
     earlier.click(inputs=state, **anew).then(js=_TO_THE_QUESTION)
@@ -241,6 +244,7 @@ def _stream(
             last = answers[-1]
         trouble = kept.save(engine, talk)
         yield {parts.deeds: kept.shown(talk, trouble)} if talk.last_of(asking) else gr.skip()
+        engine.expect(kept.offered(talk), talk.turns())
     except FootnoteError as error:
         yield parts.begun(talk, render.trouble(str(error))) if talk.drop(asking) else gr.skip()
     finally:

@@ -72,7 +72,7 @@ class Conversation:
         self.exchanges = self.exchanges[-SHOWN:]
         self._count += 1
         replaced = last if again or self.editing else None
-        self._asking = Asking(question, self._count, () if alone else self._turns(), alone, replaced)
+        self._asking = Asking(question, self._count, () if alone else self.turns(), alone, replaced)
         self.editing = False
         return self._asking
 
@@ -101,6 +101,11 @@ class Conversation:
         if asking is not self._asking:
             return None
         return next((exchange for exchange in self.exchanges if exchange.number == asking.number), None)
+
+    def turns(self) -> tuple[Turn, ...]:
+        """Return what the next question may lean on."""
+        since = max((at for at, exchange in enumerate(self.exchanges) if exchange.alone), default=0)
+        return tuple(_turn(exchange.answer) for exchange in self.exchanges[since:][-REMEMBERED:])
 
     def before(self) -> tuple[Exchange, ...]:
         """Return the exchanges before the one that is shown as the last."""
@@ -147,10 +152,6 @@ class Conversation:
 
     def _without(self, asking: Asking) -> tuple[Exchange, ...]:
         return tuple(exchange for exchange in self.exchanges if exchange.number != asking.number)
-
-    def _turns(self) -> tuple[Turn, ...]:
-        since = max((at for at, exchange in enumerate(self.exchanges) if exchange.alone), default=0)
-        return tuple(_turn(exchange.answer) for exchange in self.exchanges[since:][-REMEMBERED:])
 
 
 def unfiltered(question: str) -> str:

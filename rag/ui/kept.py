@@ -42,9 +42,12 @@ def shown(talk: Conversation, trouble: str = "") -> str:
     """Render what can be done with the last answer of a conversation."""
     if not talk.exchanges:
         return ""
-    before = [one.answer.question for one in talk.exchanges]
-    last = talk.exchanges[-1]
-    return deeds.deeds(last, talk.talk, offers(last.answer, before), editing=talk.editing, trouble=trouble)
+    return deeds.deeds(talk.exchanges[-1], talk.talk, offered(talk), editing=talk.editing, trouble=trouble)
+
+
+def offered(talk: Conversation) -> tuple[str, ...]:
+    """Return what could be asked next in a conversation."""
+    return offers(talk.exchanges[-1].answer, [one.answer.question for one in talk.exchanges]) if talk.exchanges else ()
 
 
 def judge(engine: Engine, talk: Conversation, said: Any) -> str:
