@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import datasets, print_table
+from models.cross_encoder import CrossEncoderNli
 from models.embedder import SentenceTransformerEmbedder
 from rag import passages as splitting
 from rag.citations import Verifier
-from rag.ports import Embedder
+from rag.ports import Embedder, Nli
 from rag.records import Hit, Post, Support
 from rag.sentences import sentence_spans
 from rag.words import stems_of
@@ -55,10 +56,12 @@ Change = Callable[[str, random.Random, Sequence[str]], str | None]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--limit", type=int, default=300, help="true sentences of each set (300)")
+    parser.add_argument("--nli", help="also a row with this cross-encoder: a folder, or its id on the Hub")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     embedder = SentenceTransformerEmbedder()
-    tables = {name: measured(list(claims(name))[: chosen.limit], embedder) for name in SETS}
+    nli = CrossEncoderNli(chosen.nli) if chosen.nli else None
+    tables = {name: measured(list(claims(name))[: chosen.limit], embedder, nli) for name in SETS}
     if chosen.json:
         print(json.dumps(tables))
         return
@@ -67,7 +70,7 @@ def main() -> None:
     print_table(columns, rows)
 
 
-def measured(claims: Sequence[Claim], embedder: Embedder) -> dict[str, dict[str, str]]:
+def measured(claims: Sequence[Claim], embedder: Embedder, nli: Nli | None) -> dict[str, dict[str, str]]:
     """Return for each way a row of shares: true sentences kept, changed ones caught."""
     names = sorted({name for claim in claims for name in _NAME.findall(claim.passage)})
     kinds: dict[str, list[Claim]] = {"true": list(claims)}
@@ -82,6 +85,8 @@ def measured(claims: Sequence[Claim], embedder: Embedder) -> dict[str, dict[str,
         "Footnote": lambda claim: footnoted(claim, embedder),
         "RAGFlow's way": lambda claim: ragflow(claim, embedder),
     }
+    if nli:
+        ways["Footnote, NLI"] = lambda claim: footnoted(claim, embedder, nli)
     return {
         way: {f"{kind} ({len(of)})": _share(kind, [judge(claim) for claim in of]) for kind, of in kinds.items()}
         for way, judge in ways.items()
@@ -105,13 +110,13 @@ def claims(name: str) -> Iterator[Claim]:
             )
 
 
-def footnoted(claim: Claim, embedder: Embedder) -> Support:
+def footnoted(claim: Claim, embedder: Embedder, nli: Nli | None = None) -> Support:
     """Return what Footnote says of a sentence, its hits the passages of the post."""
     title, text = claim.passage.split("\n", 1)
     post = Post(source="post", title=title, text=text)
     passages = splitting.split(post, embedder.count_tokens, embedder.max_tokens)
     hits = [Hit(passage, title, None, None, 0.5, None, 0.0) for passage in passages]
-    sentences, _ = Verifier(claim.question, hits, embedder).verify(claim.sentence, done=True)
+    sentences, _ = Verifier(claim.question, hits, embedder, nli).verify(claim.sentence, done=True)
     supports = {sentence.support for sentence in sentences}
     return "no" if "no" in supports else "partly" if "partly" in supports else "yes"
 
