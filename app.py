@@ -19,10 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
+from models.cross_encoder import CrossEncoderNli, CrossEncoderReranker
 from models.embedder import SentenceTransformerEmbedder
 from models.machine import usable_cores, vector_features
 from models.prefill import States
-from models.reranker import CrossEncoderReranker
 from models.server import ServerWriter
 from models.writer import LlamaWriter
 from rag import commands, handover
@@ -59,6 +59,7 @@ def build_engine(settings: Settings) -> Engine:
         Fetcher(allow_private=settings.allow_private),
         inbox=settings.home / "inbox",
         reranker=CrossEncoderReranker(settings.reranker, offline=settings.offline) if settings.reranker else None,
+        nli=CrossEncoderNli(settings.nli, offline=settings.offline) if settings.nli else None,
     )
 
 

@@ -20,6 +20,7 @@ _NEVER = ("onnx/*", "openvino/*", "*.gguf", "*.bin", "*.onnx")
 _EXAMPLES = {
     "FOOTNOTE_EMBEDDER": "Snowflake/snowflake-arctic-embed-m",
     "FOOTNOTE_RERANKER": "cross-encoder/ms-marco-MiniLM-L6-v2",
+    "FOOTNOTE_NLI": "cross-encoder/nli-deberta-v3-small",
 }
 _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
 

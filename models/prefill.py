@@ -163,16 +163,16 @@ class Prefill:
         )
 
     def read(self, parts: Sequence[Part], begun: int) -> int:
-        """Read a prompt up to the end of its last passage; return how many of these tokens had been read before.
+        """Read a prompt up to the end of its last kept passage; return how many of these tokens had been read before.
 
         The model is left so that `generate` reads on from there; as if nothing was read where nothing can be kept.
         `begun` is what `States.forgotten` was before. Raise RuntimeError if it is aborted.
         """
-        last = max((place for place, part in enumerate(parts) if part.passage is not None), default=0)
-        if not self._can_keep(parts) or not any(part.tokens for part in parts[last + 1 :]):
+        end = _end_of_kept(parts)
+        if not self._can_keep(parts) or not any(part.tokens for part in parts[end:]):
             return 0  # something must be left to read: the first word is told by the last token
         try:
-            return self._assemble(parts[: last + 1], self._known(parts, begun))
+            return self._assemble(parts[:end], self._known(parts[:end], begun))
         except _NotLoadedError:
             self._clear()
             return 0
@@ -181,7 +181,7 @@ class Prefill:
         """Make the states of a prompt's passages that are not there yet. Raise RuntimeError if it is aborted."""
         if self._can_keep(parts):
             with contextlib.suppress(_NotLoadedError):
-                self._known(parts, begun)
+                self._known(parts[: _end_of_kept(parts)], begun)
 
     def _can_keep(self, parts: Sequence[Part]) -> bool:
         return self.able and bool(_shared(parts)) and any(part.passage is not None for part in parts)
@@ -310,6 +310,12 @@ class _Known:
     shared: bytes = b""
     passages: dict[str, bytes] = field(default_factory=dict)
     made: int = 0
+
+
+def _end_of_kept(parts: Sequence[Part]) -> int:
+    """Return where what is kept ends: the last of several passages, the best one, is read whole for each question."""
+    passages = [place for place, part in enumerate(parts) if part.passage is not None]
+    return passages[-2:][0] + 1 if passages else 0
 
 
 def _first_passage(parts: Sequence[Part]) -> int:

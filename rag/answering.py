@@ -12,7 +12,7 @@ from threading import Event
 from rag.citations import Verifier
 from rag.errors import ModelError
 from rag.markup import plain
-from rag.ports import Embedder, Writer
+from rag.ports import Writer
 from rag.prompt import compose
 from rag.records import Answer, Sentence, Timings, Turn
 from rag.sentences import sentence_spans
@@ -68,14 +68,13 @@ class Clock:
 
 
 def write(
-    answer: Answer, writer: Writer, embedder: Embedder, stop: Event, clock: Clock, turns: Sequence[Turn] = ()
+    answer: Answer, verifier: Verifier, writer: Writer, stop: Event, clock: Clock, turns: Sequence[Turn] = ()
 ) -> Iterator[Answer]:
     """Yield the answer while the writer writes it and each finished sentence is held against the hits.
 
     `turns` are the earlier ones of the conversation. The last answer is `done`. Whatever happens to the writer, the
     hits stay; `note` says what happened.
     """
-    verifier = Verifier(answer.asked, answer.hits, embedder)
     answer = replace(answer, quotes=verifier.quotes(), timings=clock.quoted())
     yield replace(answer, status="Reading the best passages…" if writer.ready else "Loading the writing model…")
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from rag.agreement import contradicts, names_in, numbers_in
 from rag.markup import plain
-from rag.ports import Embedder, Vectors
+from rag.ports import Embedder, Nli, Vectors
 from rag.records import Citation, Hit, Sentence, Support
 from rag.sentences import sentence_spans
 from rag.words import stems_of
@@ -34,6 +34,7 @@ and from where on it is a copy."""
 QUOTES = 3
 _CLAIMS = 3  # words of their own; with fewer, nearly any passage has them all
 _LOOKED_AT = 12  # places with the most shared words; only these are compared by meaning
+_INFERRED = 3  # of those, the most like it, are read by an NLI model: each takes it a while
 _YES_OR_NO = re.compile(r"^(?:yes|no)\b[,.:;!]?\s*", re.IGNORECASE)  # answers the question; the claim comes after it
 _ENDED = re.compile(r"[.!…。！][\"'”’»)\]]*$")
 _LIST_MARK = re.compile(r"(?:[-*+•>]|\d{1,3}[.)])\s+")
@@ -85,9 +86,10 @@ class _Support:
 class Verifier:
     """Holds the sentences of one answer against the hits."""
 
-    def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder) -> None:
-        """Prepare the hits' sentences; they are embedded when they are needed."""
+    def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder, nli: Nli | None = None) -> None:
+        """Prepare the hits' sentences; they are embedded when they are needed. With `nli`, its word is what proves."""
         self._embedder = embedder
+        self._nli = nli
         self._question = question
         self._asked = stems_of(question)
         self._evidence = [evidence for hit in hits for evidence in _evidence(hit)]
@@ -168,6 +170,8 @@ class Verifier:
         vector = self._embedder.encode_documents([sentence])[0]
         near = {i: float(self._vectors[i] @ vector) for i in likely}
         fit = {i: min(near[i], shared[i]) for i in likely}
+        if self._nli:
+            return self._inferred(claim, sorted(likely, key=lambda i: -fit[i])[:_INFERRED], self._nli)
         whole = [i for i in likely if fit[i] >= SUPPORTED and self._proves(claim, self._evidence[i])]
         if whole:
             best = max(whole, key=lambda i: (round(fit[i], 2), -len(self._evidence[i].quote)))
@@ -175,6 +179,16 @@ class Verifier:
         best = max(likely, key=lambda i: fit[i])
         partly = near[best] >= PARTLY_NEAR and self._proves_partly(claim, self._evidence[best])
         return _Support(self._evidence[best], "partly") if partly else None
+
+    def _inferred(self, claim: _Claim, likely: Sequence[int], nli: Nli) -> _Support | None:
+        """Return the first of the likely sentences from which the claim follows, or else, partly, its passage."""
+        for support in ("yes", "partly"):
+            evidence = [self._evidence[i] for i in likely]
+            texts = [one.said if support == "yes" else one.passage.text for one in evidence]
+            proving = [one for one, follows in zip(evidence, nli.entails(texts, claim.text), strict=True) if follows]
+            if proving:
+                return _Support(proving[0], support)
+        return None
 
     def _proves(self, claim: _Claim, evidence: _Evidence) -> bool:
         """Say whether the evidence has the claim's numbers and names, and does not deny it.

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event
 
 from rag.answering import REFUSAL, Clock, write
+from rag.citations import Verifier
 from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
 from rag.fetch import Fetcher
@@ -30,6 +31,7 @@ from rag.ports import (
     Embedder,
     Gold,
     Library,
+    Nli,
     Progress,
     Readers,
     Reranker,
@@ -83,6 +85,7 @@ class Engine:
         *,
         inbox: Path | None = None,
         reranker: Reranker | None = None,
+        nli: Nli | None = None,
     ) -> None:
         """Join the parts; nothing is loaded yet. Uploads wait in the folder `inbox`, also while the app is closed."""
         self._library = library
@@ -91,6 +94,7 @@ class Engine:
         self._embedder = embedder
         self._writer = writer
         self._reranker = reranker
+        self._nli = nli
         self._readers = readers
         self._fetcher = fetcher
         self._inbox = inbox
@@ -309,7 +313,8 @@ class Engine:
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
-        yield from write(answer, self._writer, self._embedder, stop, clock, turns)
+        verifier = Verifier(answer.asked, answer.hits, self._embedder, self._nli)
+        yield from write(answer, verifier, self._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
@@ -331,7 +336,7 @@ class Engine:
     def checks(self) -> list[Check]:
         """Check every part: models and checksums, library integrity, index self-test; mends the index first."""
         checks = self._embedder.checks() + self._writer.checks() + self._library.checks()
-        checks += self._reranker.checks() if self._reranker else []
+        checks += [check for part in (self._reranker, self._nli) if part for check in part.checks()]
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
         tested = self._indexing.check()

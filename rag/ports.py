@@ -115,6 +115,18 @@ class Reranker(Protocol):
         ...
 
 
+class Nli(Protocol):
+    """Reads a text and a sentence together. Loads itself at first use; safe to call from several threads."""
+
+    def entails(self, texts: Sequence[str], claim: str) -> list[bool]:
+        """Say of each text whether the claim follows from it. Raise ModelError if the model cannot be used."""
+        ...
+
+    def checks(self) -> list[Check]:
+        """Say whether the model is there and can be loaded."""
+        ...
+
+
 class Writer(Protocol):
     """Writes text. One at a time: a second caller waits for the first."""
 

@@ -14,8 +14,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person can set. Empty `embedder` or `writer`: the one that ships; `reranker`: none; `port` 0: the first
-    free one.
+    """What a person can set. Empty `embedder` or `writer`: the one that ships; `reranker` or `nli`: none; `port` 0:
+    the first free one.
 
     A `writer` that is an address is a server with the model `writer_model` ("": its only one) and the key `writer_key`.
 
@@ -25,6 +25,7 @@ class Settings:
     home: Path
     embedder: str = ""
     reranker: str = ""
+    nli: str = ""
     writer: str = ""
     writer_model: str = ""
     writer_key: str = ""
@@ -43,6 +44,7 @@ class Settings:
                 f"FOOTNOTE_HOME={self.home}",
                 f"FOOTNOTE_EMBEDDER={self.embedder}",
                 f"FOOTNOTE_RERANKER={self.reranker}",
+                f"FOOTNOTE_NLI={self.nli}",
                 f"FOOTNOTE_WRITER={self.writer}",
                 f"FOOTNOTE_WRITER_MODEL={self.writer_model}",
                 f"FOOTNOTE_WRITER_KEY={'(set)' if self.writer_key else ''}",
@@ -64,6 +66,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         home=_folder(home) if home else CHECKOUT / "data",
         embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
         reranker=environment.get("FOOTNOTE_RERANKER", "").strip(),
+        nli=environment.get("FOOTNOTE_NLI", "").strip(),
         writer=_writer(environment.get("FOOTNOTE_WRITER", "").strip()),
         writer_model=environment.get("FOOTNOTE_WRITER_MODEL", "").strip(),
         writer_key=environment.get("FOOTNOTE_WRITER_KEY", "").strip(),

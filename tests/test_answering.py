@@ -7,6 +7,7 @@ from threading import Event
 import pytest
 
 from rag.answering import QUOTED, Clock, write
+from rag.citations import Verifier
 from rag.errors import ModelError
 from rag.records import Answer
 from tests.fakes import FakeEmbedder, FakeWriter
@@ -25,7 +26,8 @@ QUESTION = "With how much rye flour is the starter fed every morning?"
 
 def answers(*pieces: str, writer: FakeWriter | None = None, question: str = QUESTION) -> list[Answer]:
     asked = Answer(question, asked=question, hits=HITS)
-    return list(write(asked, writer or FakeWriter(*pieces), FakeEmbedder(), Event(), Clock()))
+    verifier = Verifier(asked.asked, asked.hits, FakeEmbedder())
+    return list(write(asked, verifier, writer or FakeWriter(*pieces), Event(), Clock()))
 
 
 def letters(text: str) -> list[str]:
@@ -135,8 +137,8 @@ def test_a_stopped_answer_is_not_replaced_by_a_quote() -> None:
     stop = Event()
     for answer in write(
         Answer(QUESTION, asked=QUESTION, hits=HITS),
+        Verifier(QUESTION, HITS, FakeEmbedder()),
         FakeWriter("The moon ", "is made ", "of cheese."),
-        FakeEmbedder(),
         stop,
         Clock(),
     ):
