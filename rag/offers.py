@@ -1,35 +1,24 @@
-"""What could be asked next: two or three questions made of the hits' own headings and phrases, by rules.
+"""What could be asked next: two or three questions made of the hits' own headings and titles, by rules.
 
 On its own, because a question that is offered must be one: short, plain, about what posts say, and not asked yet."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 from rag.errors import BadQuestion
 from rag.markup import plain
 from rag.query import parse
 from rag.questions import check_questions
 from rag.records import NO_FILTERS, Answer, Hit
-from rag.words import STOP_WORDS, stem, stems_of
+from rag.words import stems_of
 
 OFFERED = 3
 _HITS = 5  # the best ones; what stands further down is about something else
 _LONGEST = 90  # characters of a question
-_JOINING = frozenset(
-    "above across against along among around away back before below between beyond both during each even ever every "
-    "first good great helpful inside instead last less many might much must need never next often once outside part "
-    "rather several since still sure then throughout times today together toward towards under until upon using want "
-    "where while within without work works already another take takes done less".split()
-)
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_TELLING = 2  # words of a heading that carry meaning
 _HEADING = re.compile(r"\s*#{2,6} +([^\n]+)")
-_DOING = re.compile(r"(?:ed|ing)$")
-_BREAK = re.compile(r"[^\w\s'’-]|\n")  # a phrase ends there
-_CODE = re.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*$|\Z)|`[^`]*`|https?://\S+|<[^>]*>|\]\([^)]*\)")
 _ODD = re.compile(r"[`<>\[\]{}\\|*#=\"“”]|\w:\S|www\.")  # what is code, an address or a filter
 _QUESTION = re.compile(
     r"(?i)(?:how|what|when|where|which|who|whose|why|is|are|was|were|do|does|did|can|could|should|would|will)\b.*\?$"
@@ -61,44 +50,16 @@ def _candidates(answer: Answer) -> Iterator[tuple[frozenset[str], str]]:
     others = [hit.title for hit in hits if hit.passage.post_id not in quoted]
     for name in map(_name, [*others, *(post.title for post in answer.posts)]):
         yield stems_of(name), f"What is ‘{name}’ about?"
-    for phrase in _phrases(hits):
-        yield stems_of(phrase), f"What do the posts say about {phrase}?"
 
 
 def _of_headings(hit: Hit) -> Iterator[tuple[frozenset[str], str]]:
-    title, *sections = hit.passage.heading.split(" › ")
+    _, *sections = hit.passage.heading.split(" › ")
     own = _HEADING.match(hit.passage.text)  # the heading that a passage begins with is not among those above it
     for heading in map(_name, [own[1]] if own else sections[-1:]):
         if _QUESTION.match(heading):
             yield stems_of(heading), heading
-        elif heading:
-            yield stems_of(heading), f"What does ‘{_name(title)}’ say about ‘{heading}’?"
-
-
-def _phrases(hits: Sequence[Hit]) -> list[str]:
-    """Return the pairs of words that several hits have, as they write them most, those of the most hits first."""
-    told: Counter[tuple[str, str]] = Counter()
-    written: dict[tuple[str, str], Counter[str]] = {}
-    for hit in hits:
-        own = set()
-        for part in _BREAK.split(_CODE.sub("\n", hit.passage.text)):
-            words = part.split()
-            for first, second in pairwise(words):
-                if _DOING.search(first) or second.endswith("ing"):
-                    continue
-                if all(_WORD.fullmatch(word) and _tells(word) for word in (first, second)):
-                    key = stem(first.lower()), stem(second.lower())
-                    own.add(key)
-                    written.setdefault(key, Counter())[f"{first} {second}"] += 1
-        told.update(own)
-    often = (written[key] for key, times in told.most_common(12) if times > 1)
-    return [max(forms, key=lambda form: (forms[form], len(form))) for forms in often]
-
-
-def _tells(word: str) -> bool:
-    small = word.casefold()
-    shortened = "'" in small or "’" in small  # "House's" names nothing
-    return len(word) > 3 and small not in STOP_WORDS | _JOINING and not small.endswith("ly") and not shortened
+        elif len(stems_of(heading)) >= _TELLING:  # "Product" says too little
+            yield stems_of(heading), f"What do the posts say about ‘{heading}’?"
 
 
 def _name(heading: str) -> str:
