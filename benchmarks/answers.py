@@ -2,7 +2,8 @@
 
 right: the answer's text holds the gold answer. proven: share of its sentences with a footnote. right if proven: of the
 answers whose every sentence has a footnote, how many hold the gold answer. quotes right: the quotes hold it;
-shown right: they or the text do."""
+shown right: they or the text do. Memory: the most that the whole process has held, after the first hundred answers and
+after all."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import statistics
 import sys
 
 from benchmarks.common import datasets, fresh_engine, print_table
+from benchmarks.rivals import memory_mb
 from rag.evaluate import read_collection
 from rag.records import Answer
 
@@ -28,8 +30,13 @@ def main() -> None:
         for _ in engine.add_posts(read_collection(folder).posts, dedupe=False):
             pass
         engine.warm_up()
-        judged = [(question["answers"], list(engine.ask(question["text"]))[-1]) for question in questions]
-    print_table(["what", "value"], _figures(judged))
+        judged: list[Judged] = []
+        resident = []
+        for question in questions:
+            judged.append((question["answers"], list(engine.ask(question["text"]))[-1]))
+            resident.append(memory_mb())
+    memory = [(f"memory after {at}, MB", resident[at - 1]) for at in sorted({min(100, count), count})]
+    print_table(["what", "value"], [*_figures(judged), *memory])
 
 
 def _figures(judged: list[Judged]) -> list[tuple[str, object]]:
