@@ -43,13 +43,13 @@ _LONG = 30  # words; what is longer and asks nothing is a text
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _PAUSE = re.compile(r"[,;:()\[\]“”\"—–]|\s-\s|\.\.\.")
-_CODE = re.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*$|\Z)|^(?: {4}|\t|\|).*?$")
-_NO_PROSE = re.compile(r"https?://|[{}<>=\\|]")
-_LEFTOVER = re.compile(
+CODE = re.compile(r"(?ms)^(```+|~~~+).*?(?:^\1[`~]*$|\Z)|^(?: {4}|\t|\|).*?$")
+NO_PROSE = re.compile(r"https?://|[{}<>=\\|]")
+LEFTOVER = re.compile(
     r"(?im)^\W*(?:question|query|prompt|answer|context|passage|instructions?)\s*(?:(?:#|no\.?)?\s*\d+\b|:|\\n|$)|\\n\\n"
     r"|additional_kwargs|response_metadata|<\|\w+\|>|\{+\s*(?:context|question|query|passage|text|input|topic)\b"
 )
-_ASKS = re.compile(
+ASKS = re.compile(
     r"(?i)\?|\b(?:who|whom|whose|what|when|where|which|why|how)\b"
     r"|^\W*(?:is|are|was|were|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)\b"
 )
@@ -99,11 +99,11 @@ def check_questions(questions: Sequence[tuple[str, str]]) -> list[str]:
 def _no_question(text: str) -> str:
     """Say why a text is no question, whatever else is asked."""
     words = _WORD.findall(text)
-    if _LEFTOVER.search(text):
+    if LEFTOVER.search(text):
         return "It is what was left of a template."
     if len(words) < 3 or not any(map(_telling, words)):
         return "It is too short to ask for anything."
-    if not _ASKS.search(text):
+    if not ASKS.search(text):
         return "It asks nothing: it has no question word and no question mark."
     if len(words) > _LONG and "?" not in text:
         return f"It asks nothing: it has {len(words):,} words and no question mark."
@@ -144,10 +144,10 @@ def _question(passage: Passage, library: Library, known: _OtherWords) -> str:
 
 def _sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a passage in plain words; code, tables and addresses are none."""
-    text = _CODE.sub("\n\n", text)
+    text = CODE.sub("\n\n", text)
     for start, end in sentence_spans(text):
         sentence = plain(text[start:end])
-        if not _NO_PROSE.search(sentence):
+        if not NO_PROSE.search(sentence):
             yield sentence
 
 
