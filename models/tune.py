@@ -1,0 +1,885 @@
+"""Tuning: an embedder learns from questions and the texts that answer them. It trains only; measure.py says what it
+is worth then.
+
+Training runs in a process of its own (this file, run as a module): its gigabytes go back when it ends, a machine that
+runs out of memory ends it and not the page, it waits for whoever asks something meanwhile, and to stop it is to kill
+it. So a kill is the usual case: what counts is on the disk, whole or not at all. The process ends with the one that
+started it, for it holds the other end of a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import heapq
+import json
+import math
+import os
+import platform
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from threading import Event
+from typing import Any, NoReturn
+
+from models.hub import sha256
+from models.machine import processor, share_cores, usable_cores
+from rag.errors import Busy, ModelError
+from rag.records import Pair, Recipe, Step
+
+MODEL = "model"
+"""Name of the finished model in the folder of a run; it is there, whole, or it is not."""
+
+_NOTES, _UNFINISHED, _CHECKPOINTS, _WHOLE = "run.json", "model.new", "checkpoints", "whole.json"
+_COMMAND = (sys.executable, "-m", "models.tune")
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_NICE = 10  # the page goes first; alone on the machine it costs nothing
+_PATIENCE = 5.0  # seconds; a training whose page was killed ends within a moment
+_POLL = 0.1  # seconds; how soon a stop is noticed
+_LEAST_BATCH = 2  # one pair has nothing to be told from
+_CACHED_FROM = 64  # pairs a batch; from here gradients are cached, and memory grows no more
+_CACHED_PART = 16  # pairs that are read at once then
+_SAME = 0.5  # share of a text's runs of words that another has; from here they are the same passage
+_RUN = 5  # words
+_DISK = 300e6  # bytes a second that a checkpoint is written and read again with, to be on the safe side
+_NEGATIVES = 1  # of each pair; each costs as much as its passage
+_KEPT = 2  # checkpoints: one may be damaged
+_WARMUP = 0.1
+_SETTLING = 2  # steps before the clock counts: buffers are made in them
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What training costs here, in seconds: to begin and to end, for each pair, and for each epoch besides."""
+
+    start: float
+    pair: float
+    epoch: float
+
+    def seconds(self, pairs: int, epochs: int) -> float:
+        """Return how long so many epochs over so many pairs take."""
+        return self.start + epochs * (pairs * self.pair + self.epoch)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a finished training was: for the model card.
+
+    `batch` is what was possible, at most what was asked for; `seconds` counts every call that had a part in it.
+    """
+
+    pairs: int
+    passages: int
+    negatives: int
+    batch: int
+    dims: tuple[int, ...]
+    steps: int
+    seconds: float
+    loss: float | None
+    device: str
+    precision: str
+    cached: bool
+    peak_bytes: int
+
+
+def widths(width: int, asked: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the widths that vectors of `width` are trained to be cut to, widest first. Raise ModelError.
+
+    `asked`: those a person wants, () for those that fit. A model of 1024 has the ones of the original, which left out
+    its full width.
+    """
+    if not asked:
+        below = tuple(cut for cut in _CUTS if cut < width)
+        return below if width == _ORIGINAL else (width, *below)
+    wrong = next((cut for cut in asked if not 0 < cut <= width), None)
+    if wrong is not None:
+        raise ModelError(
+            f"The model's vectors have {width} numbers; they cannot be cut to {wrong}. Give --dims from 1 to {width}."
+        )
+    return tuple(sorted(set(asked), reverse=True))
+
+
+_CUTS, _ORIGINAL = (768, 512, 256, 128, 64), 1024
+
+
+def train(base: Path, pairs: Sequence[Pair], recipe: Recipe, folder: Path, stop: Event) -> Iterator[Step]:
+    """Tune the model in `base`; yield how far it is after each step. The finished model is `folder / MODEL`.
+
+    It comes into being in one step, as the last thing. When `stop` is set, or the iterator is closed, the training ends
+    within a moment: the iterator returns, and there is no finished model. The same call again goes on after the last
+    whole epoch; another base, recipe or pairs begin anew. Where memory does not suffice, it begins anew with half the
+    batch. Raise ModelError or Busy, with nothing finished.
+    """
+    _require(base, pairs, recipe)
+    batch = recipe.batch
+    while True:
+        job = {"task": "train", "folder": str(folder.absolute()), "batch": batch}
+        kills = _memory_kills()
+        short = False
+        with contextlib.closing(_ask(job, base, pairs, recipe, stop)) as answers:
+            for answer in answers:
+                if "step" in answer:
+                    yield Step(**answer["step"])
+                elif "memory" in answer or (answer["ended"] == -signal.SIGKILL and _memory_kills() > kills):
+                    short = True
+                else:
+                    _explain_end(answer["ended"])
+        if not short:
+            return
+        batch = _halved(batch)
+
+
+def pace(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
+    """Try a few steps and say what training costs here; takes about ten seconds. Raise ModelError."""
+    _require(base, pairs, recipe)
+    began = time.monotonic()
+    few = random.Random(recipe.seed).sample(list(pairs), min(len(pairs), (_SETTLING + 3) * min(recipe.batch, 32)))
+    told: dict[str, Any] = {}
+    for answer in _ask({"task": "pace", "batch": recipe.batch}, base, few, recipe, Event()):
+        told.update(answer)
+    if "memory" in told:  # it will train with smaller batches, about as fast
+        return pace(base, pairs, replace(recipe, batch=_halved(recipe.batch)))
+    if "pace" not in told:
+        _explain_end(told["ended"])
+    trial = Pace(**told["pace"])
+    return replace(trial, start=max(0.0, time.monotonic() - began - trial.start))
+
+
+def _halved(batch: int) -> int:
+    """Return the batch to try next. Raise ModelError if there is none."""
+    if batch <= _LEAST_BATCH:
+        raise ModelError(
+            "There is not enough memory to train this model, not even on two pairs at a time. Close other programs, or "
+            "tune a smaller model."
+        )
+    return max(_LEAST_BATCH, batch // 2)
+
+
+def seconds_for(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> float:
+    """Say how long training will take here, after a trial of about ten seconds. Raise ModelError."""
+    return pace(base, pairs, recipe).seconds(len(pairs), recipe.epochs)
+
+
+def fitted(recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float) -> tuple[Recipe, tuple[Pair, ...]]:
+    """Fit a training into `seconds`: fewer epochs, then fewer pairs. Raise ModelError if that is too little time."""
+    for epochs in range(recipe.epochs, 0, -1):
+        if cost.seconds(len(pairs), epochs) <= seconds:
+            return replace(recipe, epochs=epochs), tuple(pairs)
+    room = int((seconds - cost.seconds(0, 1)) / cost.pair) if cost.pair else len(pairs)
+    if room < 2 * recipe.batch:
+        least = math.ceil(cost.seconds(min(len(pairs), 2 * recipe.batch), 1) / 60)
+        raise ModelError(f"Tuning takes at least {least} minutes here. Give it --minutes {least} or more.")
+    chosen = sorted(random.Random(recipe.seed).sample(range(len(pairs)), min(room, len(pairs))))
+    return replace(recipe, epochs=1), tuple(pairs[at] for at in chosen)
+
+
+def run_of(folder: Path) -> Run:
+    """Return what is known of the finished training in a folder. Raise ModelError if there is none."""
+    notes = _read(folder / _NOTES)
+    if not (folder / MODEL).is_dir() or "run" not in notes:
+        raise ModelError(f"There is no finished model in {folder}. Tune one first.")
+    return Run(**{**notes["run"], "dims": tuple(notes["run"]["dims"])})
+
+
+def _require(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> None:
+    """Raise ModelError unless these can be trained with at all."""
+    if not base.is_dir():
+        raise ModelError(f"The model {base} is not there. Give the folder of a sentence-transformers model.")
+    if not (base / "modules.json").is_file():
+        raise ModelError(
+            f"{base.name} is no sentence-transformers model: it has no modules.json. Choose another with --base."
+        )
+    for name, value, right in (
+        ("--epochs", recipe.epochs, recipe.epochs >= 1),
+        ("--batch", recipe.batch, recipe.batch >= _LEAST_BATCH),
+        ("--lr", recipe.learning_rate, math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0),
+        ("--seed", recipe.seed, 0 <= recipe.seed < 2**32),
+    ):
+        if not right:
+            raise ModelError(f"{name} {value} cannot be used. Leave it out, or take {_RIGHT[name]}.")
+    if any(not pair.question.strip() or not pair.passage.strip() for pair in pairs):
+        raise ModelError("A pair has no question or no passage. Leave it out.")
+    if len(set(same_passages([pair.passage for pair in pairs]))) < 2:
+        raise ModelError("Tuning needs questions about two passages at least. Add posts, or give more pairs.")
+
+
+_RIGHT = {
+    "--epochs": "1 or more",
+    "--batch": f"{_LEAST_BATCH} or more",
+    "--lr": "a small number above 0, such as 5e-5",
+    "--seed": "0 or more",
+}
+
+
+def same_passages(texts: Sequence[str]) -> list[int]:
+    """Number the texts, so that those which are one passage have one number: copies, and parts of each other.
+
+    A passage whose sentence became its question is still the same passage, and one would be taught to be wrong for the
+    other's question if both stood in a batch.
+    """
+    first_with: dict[str, list[int]] = {}  # run of words -> numbers of the passages that have it
+    sizes: list[int] = []
+    numbers = []
+    for text in texts:
+        words = text.casefold().split()
+        runs = {" ".join(words[at : at + _RUN]) for at in range(max(1, len(words) - _RUN + 1))}
+        shared = Counter(number for run in runs for number in first_with.get(run, ()))
+        number, most = max(shared.items(), key=lambda item: (item[1], -item[0]), default=(-1, 0))
+        if number < 0 or most < _SAME * min(len(runs), sizes[number]):
+            number = len(sizes)
+            sizes.append(len(runs))
+            for run in runs:
+                first_with.setdefault(run, []).append(number)
+        numbers.append(number)
+    return numbers
+
+
+# Whoever asks for a training: it starts the process, reads what that says, and understands why it ended.
+
+
+def _ask(
+    job: Mapping[str, Any], base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event
+) -> Generator[dict[str, Any], None, None]:
+    """Yield what the training process says; last how it ended, if it did not say so itself. Raise what it raised."""
+    whole = {**job, "base": str(base.absolute()), "recipe": asdict(recipe), "pairs": [asdict(pair) for pair in pairs]}
+    told: queue.Queue[dict[str, Any]] = queue.Queue()
+    with _started(whole) as process:
+        threading.Thread(target=_listen, args=(process, told), daemon=True).start()
+        while not stop.is_set():
+            try:
+                answer = told.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            if "error" in answer:
+                raise (Busy if answer.get("busy") else ModelError)(answer["error"])
+            if answer.get("done"):
+                return
+            yield answer
+            if "ended" in answer or "memory" in answer:
+                return
+
+
+@contextlib.contextmanager
+def _started(job: Mapping[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the process and give it its job; end it, whatever it does."""
+    try:
+        process = subprocess.Popen(  # noqa: S603  # this file, by this Python
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=_CHECKOUT,
+            env=_environment(),
+        )
+    except OSError as error:
+        raise ModelError(
+            f"The training cannot be started ({error.strerror or error}). Close other programs and try again."
+        ) from error
+    try:
+        assert process.stdin
+        with contextlib.suppress(OSError):  # it died already: that will be seen
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe and pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of the process: nothing is asked of the Hub, nothing told to anyone, one GPU is enough."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ACCELERATE_", "WANDB_")) and name not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    }
+    quiet = dict.fromkeys(
+        ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS"), "1"
+    )
+    one = {"CUDA_VISIBLE_DEVICES": kept.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0], "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **quiet, **one, "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _listen(process: subprocess.Popen[bytes], told: queue.Queue[dict[str, Any]]) -> None:
+    """Pass on what the process says, then how it ended."""
+    assert process.stdout
+    with contextlib.suppress(OSError, ValueError):  # it was ended, and its pipe closed
+        for line in process.stdout:
+            told.put(json.loads(line))
+    told.put({"ended": process.wait()})
+
+
+def _explain_end(code: int) -> NoReturn:
+    raise ModelError(
+        f"The training was ended from outside ({_signal(code)}). Start it again: it goes on after its last whole epoch."
+    )
+
+
+def _signal(code: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _memory_kills() -> int:
+    """Return how many processes the system has ended for want of memory, as far as it tells."""
+    kills = 0
+    for file in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        with contextlib.suppress(OSError, ValueError):
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+            kills += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return kills
+
+
+# The process that trains.
+
+
+def main() -> None:
+    """Read a job from standard input, do it, and say on standard output how far it is."""
+    voice = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)  # what libraries print must not be taken for an answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked; that one ends this
+    job = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+
+    def say(answer: Mapping[str, Any]) -> None:
+        voice.write(json.dumps(answer) + "\n")
+
+    try:
+        _work(job, say)
+        say({"done": True})
+    except (ModelError, Busy) as error:
+        say({"error": str(error), "busy": isinstance(error, Busy)})
+    except ModuleNotFoundError as error:
+        say({"error": f"Training needs {error.name}, which is not installed. Run `make run` again."})
+    except Exception as error:  # torch and its friends raise nearly anything
+        if _of_memory(error):
+            say({"memory": True})
+        elif _of_disk(error):
+            say({"error": f"The disk is full: the training could not be kept. {_FREE}"})
+        else:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            say({"error": f"The training failed ({reason}). Try a smaller --batch or --lr, or another model."})
+    os._exit(0)  # threads of libraries may still run
+
+
+_FREE = "Free some space and start again; nothing was changed."
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1 << 16):
+        pass
+    os._exit(1)
+
+
+def _of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in text
+
+
+def _of_disk(error: BaseException) -> bool:
+    """Say whether an error, or what led to it, is a disk that takes no more: each library words it its own way."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if any(words in str(seen) for words in ("No space left", "File too large", "quota", "PytorchStreamWriter")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _work(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> None:
+    base = Path(job["base"])
+    pairs = [Pair(**{**pair, "negatives": tuple(pair["negatives"])}) for pair in job["pairs"]]
+    recipe = Recipe(**{**job["recipe"], "dims": tuple(job["recipe"]["dims"])})
+    if job["task"] == "pace":
+        say({"pace": asdict(_trial(base, pairs, replace(recipe, batch=job["batch"])))})
+    else:
+        _train(base, pairs, recipe, job["batch"], Path(job["folder"]), say)
+
+
+def _train(
+    base: Path,
+    pairs: Sequence[Pair],
+    recipe: Recipe,
+    batch: int,
+    folder: Path,
+    say: Callable[[Mapping[str, Any]], None],
+) -> None:
+    """Train, or go on, and put the finished model in its place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        identity = _identity(base, pairs, recipe)
+        known = _read(folder / _NOTES)
+        same = known.get("identity") == identity
+        if same and "run" in known and (folder / MODEL).is_dir():
+            _remove(folder / _CHECKPOINTS)
+            steps = int(known["run"]["steps"])
+            say({"step": asdict(Step(steps, steps, float(recipe.epochs), known["run"]["loss"], 0.0))})
+            return
+        batch = min(batch, int(known.get("batch", batch))) if same else batch
+        if not same or known.get("batch") != batch:
+            for name in (MODEL, _UNFINISHED, _CHECKPOINTS):
+                _remove(folder / name)
+            known = {"identity": identity, "batch": batch, "seconds": 0.0}
+            _write(folder / _NOTES, known)
+        trainer = _Training(base, pairs, replace(recipe, batch=batch), folder / _CHECKPOINTS)
+        run = trainer.run(
+            say, before=float(known["seconds"]), note=lambda s: _write(folder / _NOTES, {**known, "seconds": s})
+        )
+        _remove(folder / _UNFINISHED)
+        trainer.save(folder / _UNFINISHED)
+        _write(folder / _NOTES, {**known, "run": asdict(run)})
+        (folder / _UNFINISHED).rename(folder / MODEL)
+        _remove(folder / _CHECKPOINTS)
+
+
+def _trial(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
+    """Train a few steps, to no end. `start` is what was spent on the steps themselves."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        trainer = _Training(base, pairs, recipe, Path(nowhere), most_steps=_SETTLING + 3)
+        trainer.run(lambda _: None)
+    pair = trainer.clock.a_step * trainer.steps_an_epoch / len(pairs)
+    return Pace(trainer.clock.spent, pair, trainer.checkpoint_bytes / _DISK)
+
+
+class _Training:
+    """One training: a model, its pairs in batches, and the library's trainer around them."""
+
+    def __init__(
+        self,
+        base: Path,
+        pairs: Sequence[Pair],
+        recipe: Recipe,
+        checkpoints: Path,
+        *,
+        most_steps: int = -1,
+    ) -> None:
+        """Load the model. Raise ModelError if it cannot be loaded or not be cut as the recipe says."""
+        self.recipe = recipe
+        self.checkpoints = checkpoints
+        self.most_steps = most_steps
+        self.model = _load(base)
+        self.dims = widths(int(self.model.get_embedding_dimension()), recipe.dims)
+        self.rows, keys = _table(pairs, recipe.seed)
+        self.batches = Batches(keys, recipe)
+        self.cached = recipe.batch >= _CACHED_FROM
+        self.bfloat16 = False
+        self.passages = len(set(same_passages([pair.passage for pair in pairs])))
+        self.negatives = sum(len(pair.negatives) for pair in pairs)
+        self.clock = _Clock()
+
+    @property
+    def steps_an_epoch(self) -> int:
+        """How many batches there are."""
+        return len(self.batches)
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Room that a checkpoint needs: the weights, and two numbers for each that the optimizer keeps."""
+        return sum(12 * int(parameter.numel()) for parameter in self.model.parameters())
+
+    def run(
+        self,
+        say: Callable[[Mapping[str, Any]], None],
+        *,
+        before: float = 0.0,
+        note: Callable[[float], None] = lambda _: None,
+    ) -> Run:
+        """Train from the last whole checkpoint. Raise ModelError if the loss is no number any more."""
+        trainer = self._trainer(say, before, note)
+        checkpoint = None if self.most_steps > 0 else _last_whole(self.checkpoints)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if self.most_steps < 0:
+            _require_numbers(self.model)
+        return Run(
+            pairs=len(self.rows["question"]),
+            passages=self.passages,
+            negatives=self.negatives,
+            batch=self.recipe.batch,
+            dims=self.dims,
+            steps=int(trainer.state.global_step),
+            seconds=round(before + self.clock.whole, 1),
+            loss=self.clock.loss,
+            device=_device(self.model),
+            precision="bfloat16 (sums and weights in float32)" if self.bfloat16 else "float32",
+            cached=self.cached,
+            peak_bytes=_peak_bytes(),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the finished model, and see it onto the disk."""
+        self.model.save_pretrained(str(folder), create_model_card=False)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                with path.open("r+b") as file:
+                    os.fsync(file.fileno())
+
+    def _trainer(self, say: Callable[[Mapping[str, Any]], None], before: float, note: Callable[[float], None]) -> Any:
+        from datasets import Dataset  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+        from transformers.trainer_callback import PrinterCallback
+
+        prompts = {str(name): str(text) for name, text in self.model.prompts.items() if text}
+        document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), "")
+        texts = {name: prompts.get("query", "") if name == "question" else document for name in self.rows}
+        routes = {name: "query" if name == "question" else "document" for name in self.rows}
+        arguments = SentenceTransformerTrainingArguments(
+            output_dir=str(self.checkpoints),
+            num_train_epochs=self.recipe.epochs,
+            max_steps=self.most_steps,
+            per_device_train_batch_size=self.recipe.batch,
+            learning_rate=self.recipe.learning_rate,
+            warmup_steps=_WARMUP,
+            seed=self.recipe.seed,
+            bf16=self.bfloat16,
+            use_cpu=self.model.device.type == "cpu",
+            prompts={name: text for name, text in texts.items() if text},
+            router_mapping=routes if _routed(self.model) else None,
+            save_strategy="no" if self.most_steps > 0 else "epoch",
+            save_total_limit=_KEPT,
+            logging_strategy="steps",
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=self.model.device.type == "cuda",
+        )
+        batches = self.batches
+
+        class Trainer(SentenceTransformerTrainer):  # type: ignore[misc]  # not typed
+            def add_model_card_callback(self, *_: Any) -> None:
+                """Leave it out: it would quote the pairs. card.py writes the card."""
+
+            def get_batch_sampler(self, *_: Any, **__: Any) -> Batches:
+                return batches
+
+        trainer = Trainer(
+            model=self.model,
+            args=arguments,
+            train_dataset=Dataset.from_dict(self.rows),
+            loss=self._loss(),
+            callbacks=[_watch(self, say, before, note)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def _loss(self) -> Any:
+        from sentence_transformers.sentence_transformer import losses
+
+        if self.cached:
+            ranking = losses.CachedMultipleNegativesRankingLoss(self.model, mini_batch_size=_CACHED_PART)
+        else:
+            ranking = losses.MultipleNegativesRankingLoss(self.model)
+        return losses.MatryoshkaLoss(self.model, ranking, matryoshka_dims=list(self.dims))
+
+
+class _Clock:
+    """The time of a training: of its steps, of its checkpoints, and what is left."""
+
+    def __init__(self) -> None:
+        self.began = self.last = time.monotonic()
+        self.loss: float | None = None
+        self._steps: list[float] = []
+        self._saving = 0.0
+
+    def start(self) -> None:
+        """Begin a step."""
+        self.last = time.monotonic()
+
+    def stop(self) -> None:
+        """End a step."""
+        self._steps.append(time.monotonic() - self.last)
+
+    def saved(self) -> None:
+        """End a checkpoint."""
+        self._saving = time.monotonic() - self.last
+
+    @property
+    def a_step(self) -> float:
+        """Seconds of a step, the first ones left out where there are others."""
+        counted = self._steps[_SETTLING:] or self._steps
+        return sum(counted) / max(1, len(counted))
+
+    def left(self, steps: int, epochs: int) -> float | None:
+        """Return the seconds that so many steps and checkpoints will take; None before anything is known."""
+        return self.a_step * steps + self._saving * epochs if self._steps else None
+
+    @property
+    def spent(self) -> float:
+        """Seconds in steps."""
+        return sum(self._steps)
+
+    @property
+    def whole(self) -> float:
+        """Seconds since the model was loaded."""
+        return time.monotonic() - self.began
+
+
+def _watch(
+    training: _Training, say: Callable[[Mapping[str, Any]], None], before: float, note: Callable[[float], None]
+) -> Any:
+    """Return the trainer's callback: it says each step, looks at the loss, and vouches for each checkpoint."""
+    from transformers import TrainerCallback
+
+    clock = training.clock
+
+    class Watch(TrainerCallback):  # type: ignore[misc]  # not typed
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            clock.start()
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            clock.stop()
+
+        def on_log(self, _: Any, state: Any, *__: Any, logs: Mapping[str, Any], **___: Any) -> None:
+            if "loss" not in logs:
+                return
+            loss = float(logs["loss"])
+            if not math.isfinite(loss):
+                raise ModelError(_NO_NUMBER)
+            clock.loss = loss
+            steps = state.max_steps - state.global_step
+            left = clock.left(steps, math.ceil(steps / training.steps_an_epoch))
+            step = Step(state.global_step, state.max_steps, float(state.epoch), loss, left)
+            say({"step": asdict(step)})
+
+        def on_epoch_end(self, args: Any, *_: Any, **__: Any) -> None:
+            clock.start()
+            if args.max_steps < 0:
+                training.checkpoints.mkdir(exist_ok=True)
+                needed = 1.5 * training.checkpoint_bytes
+                if shutil.disk_usage(training.checkpoints).free < needed:
+                    raise ModelError(f"The disk is too full to train on it: {needed / 1e6:,.0f} MB are needed. {_FREE}")
+
+        def on_save(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            _vouch(training.checkpoints / f"checkpoint-{state.global_step}")
+            clock.saved()
+            note(before + clock.whole)
+
+    return Watch()
+
+
+_NO_NUMBER = "The training broke: its loss is no number any more. Start again with a smaller --lr. Nothing was changed."
+
+
+class Batches:
+    """Which pairs are trained together: shared out evenly in each epoch, no passage twice in a batch.
+
+    The library's own sampler (NO_DUPLICATES) compares whole texts, so that a passage with and without a sentence may
+    meet; and where few passages have many questions it makes more batches than it says, which are not trained on then.
+    """
+
+    drop_last = False
+
+    def __init__(self, keys: Sequence[set[str]], recipe: Recipe) -> None:
+        """`keys` names for each pair what must not meet: its question, its passage, its negatives."""
+        self.batch_size = recipe.batch
+        self.epoch = 0
+        counted = Counter(key for own in keys for key in own)
+        largest = max(counted.values())
+        # a passage with more questions than all others have: alone in a batch they teach nothing, some sit out
+        count = max(math.ceil(len(keys) / recipe.batch), min(largest, len(keys) - largest))
+        self._epochs = [
+            _dealt(keys, counted, count, random.Random(f"{recipe.seed} {epoch}")) for epoch in range(recipe.epochs)
+        ]
+
+    def __len__(self) -> int:
+        return len(self._epochs[0])
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from self._epochs[self.epoch % len(self._epochs)]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next; the trainer calls it."""
+        self.epoch = epoch
+
+
+def _dealt(keys: Sequence[set[str]], counted: Mapping[str, int], count: int, chance: random.Random) -> list[list[int]]:
+    """Deal pairs to `count` batches, each to the emptiest that has none of its keys; what fits nowhere is left out."""
+    order = list(range(len(keys)))
+    chance.shuffle(order)
+    order.sort(key=lambda at: -max(counted[key] for key in keys[at]))  # those with the fewest places first
+    batches: list[list[int]] = [[] for _ in range(count)]
+    held: list[set[str]] = [set() for _ in range(count)]
+    emptiest = [(0, chance.random(), number) for number in range(count)]
+    heapq.heapify(emptiest)
+    for at in order:
+        passed = []
+        while emptiest and not held[emptiest[0][2]].isdisjoint(keys[at]):
+            passed.append(heapq.heappop(emptiest))
+        if emptiest:
+            size, _, number = heapq.heappop(emptiest)
+            batches[number].append(at)
+            held[number] |= keys[at]
+            passed.append((size + 1, chance.random(), number))
+        for entry in passed:
+            heapq.heappush(emptiest, entry)
+    chance.shuffle(batches)
+    return batches
+
+
+def _table(pairs: Sequence[Pair], seed: int) -> tuple[dict[str, list[str]], list[set[str]]]:
+    """Return the columns that are trained on, and for each pair what must not meet in a batch.
+
+    All pairs have as many negatives, where any has some: what is missing is another pair's passage.
+    """
+    numbers = same_passages([pair.passage for pair in pairs] + [text for pair in pairs for text in pair.negatives])
+    own = numbers[: len(pairs)]
+    of_negatives = iter(numbers[len(pairs) :])
+    chance = random.Random(seed)
+    rows = {"question": [pair.question for pair in pairs], "passage": [pair.passage for pair in pairs]}
+    keys = [
+        {f"? {' '.join(pair.question.casefold().split())}", str(number)}
+        for pair, number in zip(pairs, own, strict=True)
+    ]
+    columns = min(_NEGATIVES, max(len(pair.negatives) for pair in pairs))
+    rows.update({f"negative_{column}": [] for column in range(1, columns + 1)})
+    for at, pair in enumerate(pairs):
+        wrong = [(text, number) for text in pair.negatives if (number := next(of_negatives)) != own[at]][:columns]
+        while len(wrong) < columns:
+            other = chance.randrange(len(pairs))
+            if own[other] != own[at]:
+                wrong.append((pairs[other].passage, own[other]))
+        for column, (text, number) in enumerate(wrong, 1):
+            rows[f"negative_{column}"].append(text)
+            keys[at].add(str(number))
+    return rows, keys
+
+
+def _load(base: Path) -> Any:
+    share_cores()
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.set_num_threads(usable_cores())
+    try:
+        model = SentenceTransformer(str(base), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a broken folder makes it raise nearly anything
+        if _of_memory(error):
+            raise
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise ModelError(
+            f"The model {base.name} cannot be loaded ({reason}). Choose another model with --base."
+        ) from error
+    return model.float()
+
+
+def _routed(model: Any) -> bool:
+    return any(type(module).__name__ == "Router" for module in model)
+
+
+def _require_numbers(model: Any) -> None:
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise ModelError(_NO_NUMBER)
+
+
+def _device(model: Any) -> str:
+    import torch
+
+    if model.device.type == "cuda":
+        return str(torch.cuda.get_device_name(model.device))
+    return f"{processor()}, {torch.get_num_threads()} threads" if model.device.type == "cpu" else str(model.device)
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process had; 0 where it is not told."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(most) if platform.system() == "Darwin" else int(most) * 1024
+    return 0
+
+
+# What is on the disk.
+
+
+def _identity(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> str:
+    """Return what a training is known by: its model's files, its pairs and its recipe."""
+    digest = hashlib.sha256(repr(recipe).encode())
+    for pair in pairs:
+        digest.update(json.dumps([pair.question, pair.passage, pair.negatives]).encode())
+    for path in sorted(path for path in base.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(base).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. Raise Busy if another training has it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(str(folder / "lock"))
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout as error:
+        raise Busy("Another tuning is running. Wait for its end, or cancel it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _vouch(checkpoint: Path) -> None:
+    """Write down the hash of each file of a checkpoint: one without it, or with others, is not whole."""
+    hashes = {path.relative_to(checkpoint).as_posix(): sha256(path) for path in _files(checkpoint)}
+    _write(checkpoint / _WHOLE, hashes)
+
+
+def _last_whole(checkpoints: Path) -> Path | None:
+    """Return the last checkpoint that is whole; those after it are deleted."""
+    numbered = [(int(path.name.rpartition("-")[2]), path) for path in checkpoints.glob("checkpoint-*[0-9]")]
+    for _, path in sorted(numbered, reverse=True):
+        hashes = _read(path / _WHOLE)
+        files = {file.relative_to(path).as_posix(): file for file in _files(path)}
+        if hashes and hashes.keys() == files.keys() and all(sha256(files[name]) == hashes[name] for name in hashes):
+            return path
+        _remove(path)
+    return None
+
+
+def _files(checkpoint: Path) -> list[Path]:
+    return [path for path in checkpoint.rglob("*") if path.is_file() and path.name != _WHOLE]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write(file: Path, value: Mapping[str, Any]) -> None:
+    new = file.with_name(file.name + ".new")
+    new.write_text(json.dumps(value), encoding="utf-8")
+    new.replace(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()
