@@ -33,7 +33,7 @@ from threading import Event
 from typing import Any, NoReturn
 
 from models.hub import sha256
-from models.machine import processor, share_cores, usable_cores
+from models.machine import fast_bfloat16, processor, share_cores, usable_cores
 from rag.errors import Busy, ModelError
 from rag.records import Pair, Recipe, Step
 
@@ -116,9 +116,9 @@ def train(base: Path, pairs: Sequence[Pair], recipe: Recipe, folder: Path, stop:
     """Tune the model in `base`; yield how far it is after each step. The finished model is `folder / MODEL`.
 
     It comes into being in one step, as the last thing. When `stop` is set, or the iterator is closed, the training ends
-    within a moment: the iterator returns, and there is no finished model. The same call again goes on after the last
-    whole epoch; another base, recipe or pairs begin anew. Where memory does not suffice, it begins anew with half the
-    batch. Raise ModelError or Busy, with nothing finished.
+    within a moment: the iterator returns, and there is no finished model unless that was its very end. The same call
+    again goes on after the last whole epoch; another base, recipe or pairs begin anew. Where memory does not suffice,
+    it begins anew with half the batch. Raise ModelError or Busy, with nothing finished.
     """
     _require(base, pairs, recipe)
     batch = recipe.batch
@@ -316,9 +316,11 @@ def _environment() -> dict[str, str]:
 def _listen(process: subprocess.Popen[bytes], told: queue.Queue[dict[str, Any]]) -> None:
     """Pass on what the process says, then how it ended."""
     assert process.stdout
-    with contextlib.suppress(OSError, ValueError):  # it was ended, and its pipe closed
+    try:
         for line in process.stdout:
             told.put(json.loads(line))
+    except (OSError, ValueError):  # it was ended and its pipe closed, or it makes no sense
+        process.kill()
     told.put({"ended": process.wait()})
 
 
@@ -372,6 +374,9 @@ def main() -> None:
             say({"memory": True})
         elif _of_disk(error):
             say({"error": f"The disk is full: the training could not be kept. {_FREE}"})
+        elif isinstance(error, OSError):
+            reason = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+            say({"error": f"The training could not be kept ({reason}). Check the folder of Footnote's data."})
         else:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             say({"error": f"The training failed ({reason}). Try a smaller --batch or --lr, or another model."})
@@ -389,7 +394,8 @@ def _end_with_parent() -> None:
 
 def _of_memory(error: BaseException) -> bool:
     text = str(error).lower()
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "allocate memory" in text
+    known = ("allocate memory", "out of memory", "not enough memory", "bad_alloc")
+    return isinstance(error, MemoryError) or any(words in text for words in known)
 
 
 def _of_disk(error: BaseException) -> bool:
@@ -440,12 +446,16 @@ def _train(
             known = {"identity": identity, "batch": batch, "seconds": 0.0}
             _write(folder / _NOTES, known)
         trainer = _Training(base, pairs, replace(recipe, batch=batch), folder / _CHECKPOINTS)
-        run = trainer.run(
-            say, before=float(known["seconds"]), note=lambda s: _write(folder / _NOTES, {**known, "seconds": s})
-        )
-        _remove(folder / _UNFINISHED)
-        trainer.save(folder / _UNFINISHED)
-        _write(folder / _NOTES, {**known, "run": asdict(run)})
+        try:
+            run = trainer.run(say, float(known["seconds"]), lambda s: _write(folder / _NOTES, {**known, "seconds": s}))
+            _remove(folder / _UNFINISHED)
+            trainer.save(folder / _UNFINISHED)
+            _write(folder / _NOTES, {**known, "run": asdict(run)})
+        except Exception:
+            with contextlib.suppress(OSError):  # what is half there only takes room
+                _remove(folder / _UNFINISHED)
+                _last_whole(folder / _CHECKPOINTS)
+            raise
         (folder / _UNFINISHED).rename(folder / MODEL)
         _remove(folder / _CHECKPOINTS)
 
@@ -480,7 +490,7 @@ class _Training:
         self.rows, keys = _table(pairs, recipe.seed)
         self.batches = Batches(keys, recipe)
         self.cached = recipe.batch >= _CACHED_FROM
-        self.bfloat16 = False
+        self.bfloat16 = _fast_bfloat16(self.model)
         self.passages = len(set(same_passages([pair.passage for pair in pairs])))
         self.negatives = sum(len(pair.negatives) for pair in pairs)
         self.clock = _Clock()
@@ -498,11 +508,14 @@ class _Training:
     def run(
         self,
         say: Callable[[Mapping[str, Any]], None],
-        *,
         before: float = 0.0,
         note: Callable[[float], None] = lambda _: None,
     ) -> Run:
-        """Train from the last whole checkpoint. Raise ModelError if the loss is no number any more."""
+        """Train from the last whole checkpoint. Raise ModelError if the loss is no number any more.
+
+        `before` is how many seconds were spent on it already; `note` is told the sum at each checkpoint.
+        """
+        self.require_room()
         trainer = self._trainer(say, before, note)
         checkpoint = None if self.most_steps > 0 else _last_whole(self.checkpoints)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -522,6 +535,15 @@ class _Training:
             cached=self.cached,
             peak_bytes=_peak_bytes(),
         )
+
+    def require_room(self) -> None:
+        """Raise ModelError if the disk cannot take another checkpoint."""
+        if self.most_steps > 0:
+            return
+        self.checkpoints.mkdir(exist_ok=True)
+        needed = 1.5 * self.checkpoint_bytes
+        if shutil.disk_usage(self.checkpoints).free < needed:
+            raise ModelError(f"The disk is too full to train on it: {needed / 1e6:,.0f} MB are needed. {_FREE}")
 
     def save(self, folder: Path) -> None:
         """Write the finished model, and see it onto the disk."""
@@ -659,13 +681,9 @@ def _watch(
             step = Step(state.global_step, state.max_steps, float(state.epoch), loss, left)
             say({"step": asdict(step)})
 
-        def on_epoch_end(self, args: Any, *_: Any, **__: Any) -> None:
+        def on_epoch_end(self, *_: Any, **__: Any) -> None:
             clock.start()
-            if args.max_steps < 0:
-                training.checkpoints.mkdir(exist_ok=True)
-                needed = 1.5 * training.checkpoint_bytes
-                if shutil.disk_usage(training.checkpoints).free < needed:
-                    raise ModelError(f"The disk is too full to train on it: {needed / 1e6:,.0f} MB are needed. {_FREE}")
+            training.require_room()
 
         def on_save(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
             _vouch(training.checkpoints / f"checkpoint-{state.global_step}")
@@ -780,6 +798,18 @@ def _load(base: Path) -> Any:
             f"The model {base.name} cannot be loaded ({reason}). Choose another model with --base."
         ) from error
     return model.float()
+
+
+def _fast_bfloat16(model: Any) -> bool:
+    """Say whether layers may compute in 16 bits; weights, their gradients and sums stay in 32.
+
+    BFLOAT16_MEASURED
+    """
+    import torch
+
+    if model.device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return model.device.type == "cpu" and platform.machine().lower() in ("x86_64", "amd64") and fast_bfloat16()
 
 
 def _routed(model: Any) -> bool:
