@@ -94,7 +94,7 @@ def prepared(folder: Path, count: int) -> dict[str, Any]:
         "home": str(folder / "home"),
         "folder": str(folder),
         "gguf": str(engine._writer._file),  # type: ignore[attr-defined]
-        "embedder": str(engine._embedder.folder),  # type: ignore[attr-defined]
+        "embedder": str(engine._indexing.embedder.folder),  # type: ignore[attr-defined]
         "threads": usable_cores(),
         "context": CONTEXT,
         "longest": ANSWER,

@@ -109,7 +109,7 @@ def _unverified(engine: Engine, question: str) -> str:
     if not found.hits:
         return ""
     writer = engine._writer  # type: ignore[attr-defined]
-    quotes = Verifier(found.question, found.hits, engine._embedder).quotes()  # type: ignore[attr-defined]
+    quotes = Verifier(found.question, found.hits, engine._indexing.embedder).quotes()  # type: ignore[attr-defined]
     return "".join(writer.write(compose(found.question, found.hits, writer, quotes), Event()))
 
 

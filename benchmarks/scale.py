@@ -222,7 +222,7 @@ def _build(job: Path) -> Row:
     """Build Footnote's index from the vectors that the library has."""
     shutil.rmtree(job.parent / "index", ignore_errors=True)
     engine = _engine(job.parent)
-    engine._embedder.load()
+    engine._indexing.embedder.load()
     started = time.perf_counter()
     engine.prepare()
     seconds = time.perf_counter() - started
@@ -234,7 +234,7 @@ def _search(job: Path, started: float) -> Row:
     """Start as the app does and search."""
     engine = _engine(job.parent)
     loading = time.time()
-    engine._embedder.load()
+    engine._indexing.embedder.load()
     loading = time.time() - loading
     engine.prepare()
     engine.search("How was the first loaf?")

@@ -91,7 +91,6 @@ class Engine:
         self._library = library
         self._catalogue = catalogue
         self._index = index
-        self._embedder = embedder
         self._writer = writer
         self._reranker = reranker
         self._nli = nli
@@ -106,7 +105,7 @@ class Engine:
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
         """What is being brought in, and what was last."""
-        self.quality = Quality(library, catalogue, gold, embedder, self)
+        self.quality = Quality(library, catalogue, gold, lambda: self._indexing.asking, self)
         """How well search does on these posts."""
         self._idle = Idle()
         self._trial = Trial(catalogue, writer)
@@ -271,17 +270,19 @@ class Engine:
         asked = parse(clean_question(question))
         if not asked.text:
             raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        return search(
-            asked.text,
-            self._library,
-            self._index,
-            self._embedder,
-            mode,
-            limit,
-            asked.filters,
-            turns,
-            self._indexing.scale,
-            self._reranker,
+        return self._indexing.steady(
+            lambda: search(
+                asked.text,
+                self._library,
+                self._index,
+                self._indexing.asking,
+                mode,
+                limit,
+                asked.filters,
+                turns,
+                self._indexing.scale,
+                self._reranker,
+            )
         )
 
     def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
@@ -313,7 +314,7 @@ class Engine:
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
-        verifier = Verifier(answer.asked, answer.hits, self._embedder, self._nli)
+        verifier = Verifier(answer.asked, answer.hits, self._indexing.embedder, self._nli)
         yield from write(answer, verifier, self._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
@@ -331,11 +332,11 @@ class Engine:
     @property
     def embedder_name(self) -> str:
         """The search model's name."""
-        return self._embedder.name
+        return self._indexing.embedder.name
 
     def checks(self) -> list[Check]:
         """Check every part: models and checksums, library integrity, index self-test; mends the index first."""
-        checks = self._embedder.checks() + self._writer.checks() + self._library.checks()
+        checks = self._indexing.embedder.checks() + self._writer.checks() + self._library.checks()
         checks += [check for part in (self._reranker, self._nli) if part for check in part.checks()]
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]

@@ -6,22 +6,30 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
+from typing import TypeVar
 
 import numpy as np
 
 from rag import passages as splitting
 from rag.coverage import UNMEASURED, Scale, measured
+from rag.cut import Cut, cut
 from rag.errors import BadFile, StoreError
 from rag.fetch import Stopped
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors
-from rag.records import Check, Manifest, Passage, Post
+from rag.records import Check, InUse, Manifest, Passage, Post
 
 GROUP = 256  # passages that are embedded together: enough to sort them by length, few enough to stop between
+_SWAPPING_S = 0.01
+_COUNTED = ("A sourdough starter is fed daily.", "naïve façade, 3.14 %", "面包 🥖 ärgern", "def f(x): return x[0] ** 2")
 _SAMPLE = 32  # vectors that must find themselves when the index is opened
+
+
+Result = TypeVar("Result")
 
 
 def silent(done: int, total: int) -> None:
@@ -46,6 +54,63 @@ class Indexing:
         self.scale = UNMEASURED
         """What is near and what is far in this index, see coverage.py."""
         self._prepared = False
+        self._use: InUse | None = None
+        self._swaps = 0  # odd while embedder and index are exchanged
+
+    @property
+    def asking(self) -> Embedder:
+        """The embedder as the index has it: the first numbers of its vectors, where a person chose fewer."""
+        use = self._use
+        return Cut(self.embedder, use.dimension) if use and use.dimension < self.embedder.dimension else self.embedder
+
+    @property
+    def in_use(self) -> Manifest:
+        """What the index is built with. Prepared before."""
+        return self._manifest()
+
+    def steady(self, ask: Callable[[], Result]) -> Result:
+        """Return what `ask` returns, asked again if embedder and index were exchanged meanwhile."""
+        while True:
+            before = self._swaps
+            if before % 2:
+                time.sleep(_SWAPPING_S)
+                continue
+            try:
+                found = ask()
+            except Exception:
+                if before == self._swaps:
+                    raise
+                continue
+            if before == self._swaps:
+                return found
+
+    def swap(self, embedder: Embedder, use: InUse, *, former: InUse | None, report: Progress = silent) -> None:
+        """Answer with another embedder, or other widths of this one, from now on; until then the old pair answers.
+
+        Everything is embedded and built beside; then one step puts index and embedder in the place of the others.
+        `former` is what can be gone back to. Raise ModelError or StoreError, and nothing has changed.
+        """
+        embedder.load()
+        self.vectors(self.library.passages(), self.tell("Reading your posts with the new model", report), embedder)
+        with self.changing:
+            before = self.embedder, self._use
+            splitter = self._splitter() if _sizes(embedder) == _sizes(self.embedder) else _splitter(embedder)
+            manifest = Manifest(use, embedder.prompts, splitter, former)
+            if splitter != self.library.splitter():
+                self.library.replace_passages(self._split_all(embedder), splitter)
+            passages = self.library.passages()
+            vectors = cut(self.vectors(passages, embedder=embedder), use.dimension)
+            self._swaps += 1
+            try:
+                self.index.rebuild(manifest, [passage.id for passage in passages], vectors, silent)
+                self.embedder, self._use = embedder, use
+            except BaseException:
+                self.embedder, self._use = before
+                raise
+            finally:
+                self._swaps += 1
+            self.library.forget_vectors([use.fingerprint, *([former.fingerprint] if former else [])])
+            self.measure()
 
     @property
     def prepared(self) -> bool:
@@ -90,27 +155,30 @@ class Indexing:
             raise BadFile(f"{post.title}: no text was found in this post. Check that it holds one and add it again.")
         return passages
 
-    def vectors(self, passages: Sequence[Passage], report: Progress = silent) -> Vectors:
-        """Return a vector a passage: those the library has, the rest embedded and kept as they come."""
-        fingerprint = self.embedder.fingerprint
+    def vectors(
+        self, passages: Sequence[Passage], report: Progress = silent, embedder: Embedder | None = None
+    ) -> Vectors:
+        """Return a whole vector a passage: those the library has, the rest embedded and kept as they come."""
+        embedder = embedder or self.embedder
+        fingerprint = embedder.fingerprint
         known = self.library.vectors({passage.hash for passage in passages}, fingerprint)
         missing = {passage.hash: passage.embedded_text for passage in passages if passage.hash not in known}
         hashes = sorted(missing, key=lambda hash_: len(missing[hash_]))
         for start in range(0, len(hashes), GROUP):
             batch = hashes[start : start + GROUP]
-            vectors = self.embedder.encode_documents([missing[hash_] for hash_ in batch])
+            vectors = embedder.encode_documents([missing[hash_] for hash_ in batch])
             if len(hashes) > GROUP:  # a long run is kept as it goes, so that a kill loses little
                 self.library.keep_vectors(batch, vectors, fingerprint)
             known.update(zip(batch, vectors, strict=True))
             report(start + len(batch), len(hashes))
         if not passages:
-            return np.zeros((0, self.embedder.dimension), dtype=np.float32)
+            return np.zeros((0, embedder.dimension), dtype=np.float32)
         return np.stack([known[passage.hash] for passage in passages])
 
     def bring(self, passages: Sequence[Passage], vectors: Vectors) -> None:
         """Put new passages into the index; trouble is noted, and the next start mends it."""
         try:
-            self.index.upsert([passage.id for passage in passages], vectors)
+            self.index.upsert([passage.id for passage in passages], self._cut(vectors))
         except StoreError as error:  # the posts are kept, and full text finds them
             self.trouble = str(error)
 
@@ -137,7 +205,7 @@ class Indexing:
             noted = self.index.noted()
             self.scale = Scale(**noted) if set(noted) == set(vars(UNMEASURED)) else UNMEASURED
             if not self.scale.fits(self.library.count()[1]):
-                self.scale = measured(self.library, self.index, self.embedder)
+                self.scale = measured(self.library, self.index, self.asking)
                 try:
                     self.index.note(vars(self.scale))
                 except StoreError as error:  # say, a full disk: it is measured again at the next start
@@ -173,8 +241,10 @@ class Indexing:
         try:
             passages = self.library.passages()
             vectors = self.vectors(passages, told)
-            self.index.rebuild(self._manifest(), [passage.id for passage in passages], vectors, told)
-            self.library.forget_vectors(self.embedder.fingerprint)
+            manifest = self._manifest()
+            self.index.rebuild(manifest, [passage.id for passage in passages], self._cut(vectors), told)
+            former = [manifest.former.fingerprint] if manifest.former else []
+            self.library.forget_vectors([manifest.fingerprint, *former])
             self.library.scrub()
         finally:
             self.activity = ""
@@ -185,30 +255,60 @@ class Indexing:
         splitter = self._manifest().splitter
         if self.library.splitter() == splitter:
             return False
-        posts = [(stored.id, self.library.post(stored.id)) for stored in self.library.posts()]
-        passages = [replace(passage, post_id=id_) for id_, post in posts for passage in self.split(post)]
-        self.library.replace_passages(passages, splitter)
+        self.library.replace_passages(self._split_all(self.embedder), splitter)
         return True
+
+    def _split_all(self, embedder: Embedder) -> list[Passage]:
+        posts = [(stored.id, self.library.post(stored.id)) for stored in self.library.posts()]
+        return [
+            replace(passage, post_id=id_)
+            for id_, post in posts
+            for passage in splitting.split(post, embedder.count_tokens, embedder.max_tokens)
+        ]
 
     def _mend(self) -> None:
         """Bring the index in step with the library: a kill may have come between the two."""
         held, wanted = self.index.ids(), self.library.passage_ids()
         self.index.delete(sorted(held - wanted))
         passages = self.library.passages(sorted(wanted - held))
-        self.index.upsert([passage.id for passage in passages], self.vectors(passages))
+        self.index.upsert([passage.id for passage in passages], self._cut(self.vectors(passages)))
 
     def _difference(self) -> str:
         held, wanted = self.index.ids(), self.library.passage_ids()
         return "" if held == wanted else f"{len(held ^ wanted)} passages are in the index or the library alone"
 
     def _manifest(self) -> Manifest:
-        embedder = self.embedder
-        # passages are sized by the embedder's tokenizer: another embedder, other passages
-        splitter = f"{SPLITTER} for={embedder.fingerprint}"
-        return Manifest(embedder.fingerprint, embedder.dimension, embedder.prompts, splitter)
+        """Return what the index is, or is to be, built with: what was chosen for this embedder stays chosen."""
+        embedder, stored = self.embedder, self.index.stored()
+        known = stored if stored and stored.fingerprint == embedder.fingerprint else None
+        self._use = known.embedder if known else InUse(embedder.fingerprint, embedder.dimension)
+        return Manifest(self._use, embedder.prompts, self._splitter(), known.former if known else None)
+
+    def _splitter(self) -> str:
+        """Return the rules by which passages are made: a model that was tuned sizes them as its base did."""
+        stored = self.index.stored()
+        tuned = (
+            stored and stored.fingerprint == self.embedder.fingerprint and stored.splitter.startswith(f"{SPLITTER} ")
+        )
+        return stored.splitter if stored and tuned else _splitter(self.embedder)
+
+    def _cut(self, vectors: Vectors) -> Vectors:
+        return cut(vectors, self._use.dimension) if self._use else vectors
 
     def _sample(self) -> dict[int, Vectors]:
         ids = sorted(self.library.passage_ids())
         sample = self.library.passages(random.sample(ids, min(_SAMPLE, len(ids))))
         stored = self.library.vectors([passage.hash for passage in sample], self.embedder.fingerprint)
-        return {passage.id: stored[passage.hash] for passage in sample if passage.hash in stored}
+        known = [passage for passage in sample if passage.hash in stored]
+        self._manifest()
+        return {passage.id: self._cut(stored[passage.hash]) for passage in known}
+
+
+def _splitter(embedder: Embedder) -> str:
+    # passages are sized by the embedder's tokenizer: another embedder, other passages
+    return f"{SPLITTER} for={embedder.fingerprint}"
+
+
+def _sizes(embedder: Embedder) -> tuple[int, ...]:
+    """Return what tells whether two embedders size passages alike."""
+    return embedder.max_tokens, *embedder.count_tokens(_COUNTED)

@@ -282,8 +282,8 @@ class Library(Protocol):
         """Store vectors ahead of their passages, so that an interrupted rebuild resumes."""
         ...
 
-    def forget_vectors(self, fingerprint: str) -> None:
-        """Drop the vectors of every embedder but this one, and those of no passage."""
+    def forget_vectors(self, fingerprints: Sequence[str]) -> None:
+        """Drop the vectors of every embedder but these, and those of no passage."""
         ...
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
@@ -411,6 +411,10 @@ class VectorIndex(Protocol):
         Return "" if it is sound and was built with this manifest, else why it must be rebuilt. An index with this
         manifest that fails nothing keeps answering until a rebuild replaces it.
         """
+        ...
+
+    def stored(self) -> Manifest | None:
+        """Return what the index in use was built with, None if there is none."""
         ...
 
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:

@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from threading import Event
@@ -78,7 +78,7 @@ class Quality:
     """Measures search in the background and remembers what came out. Safe to call from several threads."""
 
     def __init__(
-        self, library: Library, catalogue: Catalogue, gold: Gold, embedder: Embedder, engine: Searches
+        self, library: Library, catalogue: Catalogue, gold: Gold, embedder: Callable[[], Embedder], engine: Searches
     ) -> None:
         """Join the parts; nothing is measured yet."""
         self._library = library
@@ -144,7 +144,7 @@ class Quality:
         judged = self._judged(stop)
         if stop.is_set():
             return None
-        return Measured(moment, self._embedder.name, self._library.count()[1], count, scores, **judged)
+        return Measured(moment, self._embedder().name, self._library.count()[1], count, scores, **judged)
 
     def _run(self) -> None:
         try:
@@ -162,7 +162,7 @@ class Quality:
         """Make the questions; stopped, return those that there are."""
         self.progress = ("Making questions of your posts", 0, SAMPLE)
         made: list[MadeQuestion] = []
-        for question in make_questions(self._library, self._embedder, SAMPLE):
+        for question in make_questions(self._library, self._embedder(), SAMPLE):
             made.append(question)
             self.progress = ("Making questions of your posts", len(made), SAMPLE)
             if stop.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 SearchMode = Literal["hybrid", "dense", "lexical"]
@@ -426,22 +426,57 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What an index was built with; an index with another manifest is another index."""
+class InUse:
+    """An embedder as an index has it: the first `dimension` numbers of its vectors.
+
+    `model` is the name of a model that was tuned here, from the one that the settings named then, `base`; "" is what
+    the settings name.
+    """
 
     fingerprint: str
     dimension: int
+    model: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index was built with; an index with another manifest is another index.
+
+    `former` is the embedder that was in use before this one, if a person may go back to it.
+    """
+
+    embedder: InUse
     prompts: Mapping[str, str]
     splitter: str
+    former: InUse | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the embedder's fingerprint."""
+        return self.embedder.fingerprint
+
+    @property
+    def dimension(self) -> int:
+        """Return the width of the vectors."""
+        return self.embedder.dimension
 
     def as_dict(self) -> dict[str, Any]:
         """Return the manifest as it is written to disk."""
-        return {
-            "fingerprint": self.fingerprint,
-            "dimension": self.dimension,
-            "prompts": dict(self.prompts),
-            "splitter": self.splitter,
-        }
+        former = {"former": asdict(self.former)} if self.former else {}
+        return {**asdict(self.embedder), "prompts": dict(self.prompts), "splitter": self.splitter, **former}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Manifest:
+        """Read a manifest. Raise TypeError or KeyError if it is none."""
+        names = ("fingerprint", "dimension", "model", "base")
+        former = stored.get("former")
+        return cls(
+            InUse(**{name: stored[name] for name in names if name in stored}),
+            dict(stored["prompts"]),
+            str(stored["splitter"]),
+            InUse(**former) if former else None,
+        )
 
 
 Thumb = Literal["", "up", "down"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rag.coverage import UNMEASURED, Scale, coverage_of, probability
+from rag.cut import cut
 from rag.errors import BadQuestion
 from rag.followups import Asked, asked
 from rag.ports import Embedder, Ids, Library, Reranker, VectorIndex, Vectors
@@ -128,7 +129,7 @@ def _second_look(
     missing = {at: passages[at].hash for at, vector in enumerate(vectors) if not vector.any()}
     stored = library.vectors(missing.values(), embedder.fingerprint) if missing else {}
     for at, hash_ in missing.items():  # the index may be a step behind
-        vectors[at] = stored.get(hash_, 0.0)
+        vectors[at] = cut(stored[hash_], vectors.shape[1]) if hash_ in stored else 0.0
     found = vectors @ wanted.vector
     cosines = {p.id: float(c) for p, c, v in zip(passages, found, vectors, strict=True) if v.any()}
     candidates = Candidates(

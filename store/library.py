@@ -394,10 +394,11 @@ class SqliteLibrary:
         with self.transaction() as db:
             _insert_vectors(db, hashes, vectors, fingerprint)
 
-    def forget_vectors(self, fingerprint: str) -> None:
-        """Drop the vectors of every embedder but this one, and those of no passage."""
+    def forget_vectors(self, fingerprints: Sequence[str]) -> None:
+        """Drop the vectors of every embedder but these, and those of no passage."""
+        kept = json.dumps(list(fingerprints))
         with self.transaction() as db:
-            db.execute("DELETE FROM vectors WHERE fingerprint != ?", (fingerprint,))
+            db.execute("DELETE FROM vectors WHERE fingerprint NOT IN (SELECT value FROM json_each(?))", (kept,))
             db.execute("DELETE FROM vectors WHERE hash NOT IN (SELECT hash FROM passages)")
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:

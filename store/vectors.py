@@ -60,13 +60,18 @@ class ChromaIndex:
             if generation is None:
                 return "there is no index yet"
             stored = _read_manifest(generation)
-            if stored is None or stored["fingerprint"] != manifest.fingerprint:
+            if stored is None or stored.fingerprint != manifest.fingerprint:
                 return "the index was built with another embedder"
             trouble = self._try(generation, manifest, expected)
             if trouble:
                 self._close()
                 return trouble
-            return "" if stored == manifest.as_dict() else "the index was built with other settings"
+            return "" if stored == manifest else "the index was built with other settings"
+
+    def stored(self) -> Manifest | None:
+        """Return what the index in use was built with, None if there is none."""
+        generation = self._current()
+        return _read_manifest(generation) if generation else None
 
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
         """Build a new index beside the old one and put it in its place in one step."""
@@ -297,9 +302,8 @@ def _client(folder: Path) -> Any:
     return chromadb.PersistentClient(path=str(folder), settings=settings)
 
 
-def _read_manifest(generation: Path) -> Any:
+def _read_manifest(generation: Path) -> Manifest | None:
     try:
-        stored = json.loads((generation / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return Manifest.from_dict(json.loads((generation / "manifest.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return stored if isinstance(stored, dict) and "fingerprint" in stored else None

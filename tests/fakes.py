@@ -306,9 +306,9 @@ class FakeLibrary:
     def keep_vectors(self, hashes: Sequence[str], vectors: Vectors, fingerprint: str) -> None:
         self._vectors.update(zip(((hash_, fingerprint) for hash_ in hashes), vectors, strict=True))
 
-    def forget_vectors(self, fingerprint: str) -> None:
+    def forget_vectors(self, fingerprints: Sequence[str]) -> None:
         used = {passage.hash for passage in self._passages.values()}
-        self._vectors = {key: v for key, v in self._vectors.items() if key[0] in used and key[1] == fingerprint}
+        self._vectors = {key: v for key, v in self._vectors.items() if key[0] in used and key[1] in fingerprints}
 
     def lexical(self, words: Sequence[str], limit: int, filters: Filters = NO_FILTERS) -> list[tuple[int, float]]:
         kept = set(map(int, self.within(filters)))
@@ -585,6 +585,9 @@ class FakeIndex:
                 self._opened = False
                 return "the index failed its self-test"
             return "" if self._manifest == manifest else "the index was built with other settings"
+
+    def stored(self) -> Manifest | None:
+        return self._manifest
 
     def rebuild(self, manifest: Manifest, ids: Sequence[int], vectors: Vectors, progress: Progress) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ from rag.records import (
     REMOVED_WORDS,
     Citation,
     Filters,
+    InUse,
     Item,
     Judged,
     KeptHit,
@@ -55,7 +56,7 @@ SENTENCES = [
     "A dry iron pan must be smoking hot.",
     "Salt eats the chain of a bicycle in one winter.",
 ]
-MANIFEST = Manifest("fa1e000000000001", FakeEmbedder().dimension, {}, "by sentences")
+MANIFEST = Manifest(InUse("fa1e000000000001", FakeEmbedder().dimension), {}, "by sentences")
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
@@ -452,7 +453,7 @@ class TestLibrary:
         hashes, vectors = [passage.hash for passage in stored], vectors_for(stored)
         library.keep_vectors(hashes, vectors, "another embedder")
         library.keep_vectors(["of no passage"], vectors[:1], MANIFEST.fingerprint)
-        library.forget_vectors(MANIFEST.fingerprint)
+        library.forget_vectors([MANIFEST.fingerprint])
         assert set(library.vectors([*hashes, "of no passage"], MANIFEST.fingerprint)) == set(hashes)
         assert library.vectors(hashes, "another embedder") == {}
 
@@ -928,7 +929,9 @@ class TestVectorIndex:
 
     def test_one_of_another_embedder_is_not_opened(self, index: Any) -> None:
         self.build(index)
-        assert "embedder" in index.open(replace(MANIFEST, fingerprint="fa1e000000000002"), {})
+        assert "embedder" in index.open(
+            replace(MANIFEST, embedder=replace(MANIFEST.embedder, fingerprint="fa1e000000000002")), {}
+        )
         assert index.nearest(self.VECTORS[0], 5) == []
 
     def test_one_with_other_settings_answers_until_it_is_rebuilt(self, index: Any) -> None:

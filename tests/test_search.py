@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rag.errors import BadQuestion, ModelError
-from rag.records import Hit, Manifest, Passage, Post
+from rag.records import Hit, InUse, Manifest, Passage, Post
 from rag.search import clean_question, search
 from rag.words import words_of
 from store.library import SqliteLibrary
@@ -27,7 +27,9 @@ class Shelf:
         self.library = SqliteLibrary(path)
         self.index = FakeIndex()
         self.embedder = FakeEmbedder()
-        self.index.rebuild(Manifest("f", 1, {}, ""), [], self.embedder.encode_documents([]), lambda done, total: None)
+        self.index.rebuild(
+            Manifest(InUse("f", 1), {}, ""), [], self.embedder.encode_documents([]), lambda done, total: None
+        )
         for story in STORIES:
             self.put(post(story))
 

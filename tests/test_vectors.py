@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from rag.errors import StoreError
-from rag.records import Manifest
+from rag.records import InUse, Manifest
 from store.vectors import ChromaIndex
 
-MANIFEST = Manifest("fa1e000000000001", 32, {"query": "Search: "}, "by sentences")
+MANIFEST = Manifest(InUse("fa1e000000000001", 32), {"query": "Search: "}, "by sentences")
 COUNT = 300
 IDS = list(range(1, COUNT + 1))
 
@@ -242,8 +242,8 @@ def test_a_sound_index_passes_its_self_test_and_finds_all(index: ChromaIndex, fo
 def test_every_part_of_the_manifest_counts(index: ChromaIndex) -> None:
     index.close()
     for other in (
-        replace(MANIFEST, fingerprint="fa1e000000000002"),
-        replace(MANIFEST, dimension=64),
+        replace(MANIFEST, embedder=InUse("fa1e000000000002", 32)),
+        replace(MANIFEST, embedder=InUse(MANIFEST.fingerprint, 64)),
         replace(MANIFEST, prompts={}),
         replace(MANIFEST, splitter="by chapters"),
     ):
