@@ -262,6 +262,11 @@ class TestPosts:
         assert (pairs[3].passage, pairs[3].post_id) == ("", "A post that is gone")
         assert {pair.origin for pair in pairs} == {"file"}
 
+    def test_of_several_passages_in_one_entry_the_first_is_taken(self, bakery: House, write: Any) -> None:
+        path = write(lines({"query": FED, "pos": [MORNING, SMOKING]}, {"query": PAN, "pos": [SMOKING]}))
+        pairs = list(pairs_from_file(path, in_library(bakery.library)))
+        assert [(pair.question, pair.passage) for pair in pairs] == [(FED, MORNING), (PAN, SMOKING)]
+
     def test_two_posts_of_one_title_are_none(self, bakery: House) -> None:
         bakery.write_and_add("copy.md", "# Flatbread in twenty minutes\n\nMy aunt bakes it in ten, with semolina.\n")
         assert in_library(bakery.library)(RawPair(PAN, post="Flatbread in twenty minutes")) is None

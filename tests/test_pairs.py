@@ -9,8 +9,8 @@ from threading import Event
 import pytest
 
 from rag.errors import ModelError
-from rag.records import Pair, Passage
-from rag.tuning.pairs import LEFT, ORDER, pairs_from_text, pairs_from_writer, questions_in
+from rag.records import Citation, KeptTurn, Pair, Passage
+from rag.tuning.pairs import LEFT, ORDER, pairs_asked, pairs_from_text, pairs_from_writer, questions_in
 from rag.tuning.sift import sift
 from tests.fakes import FakeWriter
 from tests.house import House
@@ -147,11 +147,14 @@ class TestChoice:
     def test_no_passages_no_pairs(self) -> None:
         assert made() == []
 
-    def test_the_first_pair_of_a_large_library_comes_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_of_a_large_library_a_part_is_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("rag.tuning.pairs._READ", 50)
-        known = [replace(passages(RYE)[0], post_id=f"{n:012x}", heading=f"Rye of year {n}") for n in range(5000)]
-        for number, passage in enumerate(known):
-            known[number] = replace(passage, text=f"{passage.text} In the year {number} the mill ground spelt.")
+        first = passages(RYE)[0]
+        known = [
+            replace(first, post_id=f"{n:012x}", text=f"{first.text} In the year {n} the mill ground spelt.")
+            for n in range(500)
+        ]
+        assert 5 <= len(list(pairs_from_text(known, 10_000))) <= 100
         assert len(list(pairs_from_text(known, 5))) == 5
 
     def test_all_of_them_pass_the_sift(self, light_house: House) -> None:
@@ -176,6 +179,31 @@ class TestChoice:
 
 def asked(writer: FakeWriter, *stories: str, count: int = 100, stop: Event | None = None) -> list[Pair]:
     return list(pairs_from_writer(passages(*stories), writer, count, stop or Event()))
+
+
+class TestAsked:
+    def test_what_got_a_thumbs_up_and_the_passage_it_was_answered_from(self, light_house: House) -> None:
+        light_house.write_and_add("sourdough.md", SOURDOUGH)
+        [passage] = [known for known in light_house.library.passages() if FEED in known.text]
+        cited = Citation(1, passage.id, passage.post_id, "", None, None, FEED, 0, 0)
+        good = KeptTurn("How often is it fed?", "2026-11-25", citations=(cited,), asked="How often is rye fed?")
+        turns = (
+            replace(good, thumb="up"),
+            replace(good, thumb="down"),
+            good,
+            KeptTurn("What was it?", "2026-11-25", quotes=(cited,), thumb="up"),
+            KeptTurn("What cites nothing?", "2026-11-25", thumb="up"),
+            KeptTurn("What is gone?", "2026-11-25", citations=(replace(cited, passage_id=987),), thumb="up"),
+            replace(good, thumb="up", refused=True),
+        )
+        talk = 0
+        for turn in turns:
+            talk, _ = light_house.conversations.keep(talk, "Rye", turn)
+        pairs = list(pairs_asked(light_house.conversations, light_house.library))
+        assert pairs == [
+            Pair(question, passage.embedded_text, "asked", passage.post_id)
+            for question in ("How often is rye fed?", "What was it?")
+        ]
 
 
 class TestWriter:

@@ -28,6 +28,7 @@ from rag.tuning.junk import (
 )
 from rag.tuning.language import in_another_language
 from rag.tuning.reading import in_library, pairs_from_file
+from rag.tuning.roundtrip import by_meaning, by_words, either, first_of
 from rag.tuning.sift import (
     BARE,
     COPY,
@@ -40,7 +41,6 @@ from rag.tuning.sift import (
     SWAPPED,
     TWICE,
     Sifted,
-    by_words,
     shown,
     sift,
     why_no_pair,
@@ -114,6 +114,8 @@ class TestJunk:
                     "[INST] How often is the starter fed? [/INST]",
                     "<s>How often is the starter fed?</s>",
                     "What is the [MASK] fed with?",
+                    "What is the [BLANK] fed with?",
+                    "What is the _____ fed with?",
                     "### Instruction",
                     "Generate 2 questions that the passage answers.",
                     "Write a question about the following text",
@@ -158,6 +160,9 @@ class TestJunk:
                     "2024-01-01 12:00:00, 0.1, 0.2, 0.3",
                     "SG93IG9mdGVuIGlzIHRoZSBzdGFydGVyIGZlZCB3aXRoIHJ5ZSBmbG91cj8",
                     "H o w o f t e n i s i t f e d ?",
+                    "How\x00often\x07is the starter fed?",
+                    "How often is the starter fed? How often is the starter fed?",
+                    "fed starter How with? is often rye the",
                 )
             ),
             *((SHORT, text) for text in ("Sourdough", "Rye flour", "How?", "Why is it so?", "酸面")),
@@ -170,6 +175,7 @@ class TestJunk:
             (WHOLE_TEXT, "a starter\nwants flour\nand water"),
             (WHOLE_TEXT, " ".join(f"loaf{number} beside jar{number}" for number in range(1000))),
             (SEVERAL, "How often is the starter fed?\nWhat does it smell of?"),
+            (SEVERAL, "How often is the starter fed? What does vinegar have to do with it?"),
             *(
                 (NO_QUESTION, text)
                 for text in (
@@ -224,6 +230,8 @@ class TestJunk:
             "Why do I get `error: port 5432 is in use` from docker?",
             "How do I print a dictionary like {'rye': 1} in Python?",
             "What happened in 2024?",
+            "Who fed it? Bertha?",
+            "Which parts of FHV_20?? go into the address?",
             "Warum riecht der Sauerteig nach Essig?",
             "¿Cada cuánto se alimenta la masa madre?",
             "Почему закваска пахнет уксусом?",
@@ -270,6 +278,11 @@ class TestPairs:
     def test_a_copy_of_its_passage_is_none(self, bakery: House, question: str) -> None:
         assert reasons(bakery, file(question)) == {COPY: 1}
 
+    def test_a_question_that_ends_within_a_word_is_cut_off(self, bakery: House) -> None:
+        assert reasons(bakery, file("what does the starter need besides rye flou")) == {CUT_OFF: 1}
+        assert reasons(bakery, file("what does a starter need in the morning")) == {}
+        assert reasons(bakery, file("how many mornings is it feed")) == {}
+
     def test_a_sentence_that_was_taken_out_of_its_passage_is_none_of_those(self, bakery: House) -> None:
         sentence, rest = "Feed it every morning at eight with 50 grams of rye flour.", MORNING.split(". ")[0]
         post = next(post.id for post in bakery.library.posts() if "sourdough" in post.source)
@@ -298,6 +311,12 @@ class TestPairs:
         assert reasons(bakery, file("What is told in chapter 1?"), file("What is told in chapter 2?", PAN)) == {
             SHARED: 2
         }
+        assert reasons(
+            bakery,
+            file("What is told in chapter 50?"),  # 50 stands there by chance
+            file("What is told in chapter 2?", PAN),
+            file("What is told in chapter 3?", CHAIN),
+        ) == {SHARED: 3}
         told = [
             file("What is done for 90 seconds?", PAN),
             file("What is done for 50 seconds?", MORNING),  # 50 stands there
@@ -363,6 +382,21 @@ class TestRoundTrip:
         passages = [pair.passage for pair in right]
         wrong = [replace(pair, passage=text) for pair, text in zip(right, passages[1:] + passages[:1], strict=True)]
         assert sift(wrong, bakery.library, by_words(bakery.library)).counts == {NOT_FOUND: 4}
+
+    def test_by_meaning_and_by_either(self, bakery: House) -> None:
+        bakery.engine.prepare()
+        words, meaning = by_words(bakery.library), by_meaning(bakery.library, bakery.index, bakery.embedder)
+        [kept] = sift([file("What does a smell of vinegar tell?", SMELL)], bakery.library).kept
+        wrong = replace(kept, question="How hot must the iron pan be?")
+        assert meaning([kept, wrong]) == [True, False]
+        assert either(words, meaning)([kept, wrong]) == [True, False]
+        assert either(lambda pairs: [False] * len(pairs), words)([kept]) == [True]
+        assert either()([kept]) == [False]
+        assert meaning([]) == words([]) == []
+
+    def test_in_a_small_library_fewer_hits_count(self, bakery: House) -> None:
+        assert first_of(bakery.library) == 1
+        assert first_of(FakeLibrary()) == 1
 
     def test_only_what_was_asked_makes_it(self, bakery: House) -> None:
         seen: list[Pair] = []

@@ -63,6 +63,7 @@ _TO_FILL_IN = _any(  # places of a template
     r"\{\{|\}\}|\{%|\$\{|%\(?\w*\)?s\b|\{[a-z]+(?:_[a-z]+)*\d*\}|\{\d\}|_{4,}",
     r"\[(?:insert|your|the|add|enter|fill|todo|question|query|topic|passage|context|name|placeholder)\b[^\]]*\]",
     r"<(?:insert|your|question|query|topic|passage|context|name|placeholder|answer)\b[^>]*>",
+    r"\[(?:blank|redacted|masked?|x+|\.{3}|answer|entity|noun|verb|person|date|url|number|text|word)\d*\]",
     r"\bplaceholder\W*$|\bquestion goes here\b",
     r"\b(?:your|sample|example|dummy|test|first|second|next) question(?: goes)?(?: here| text)?[\W\d]*$",
     r"\blorem ipsum\b|\bdolor sit amet\b|^\W*(?:todo|tbd|fixme|xxx+)\b",
@@ -126,8 +127,9 @@ _CHAT = _any(
     r"\b(?:found|generated|provided|available|possible|given)\b",
     r"\bthere (?:is|was) no (?:passage|context|text) (?:provided|given)\b",
 )
-_MOJIBAKE = re.compile(  # UTF-8 that was read as something else
-    r"\ufffd|ï¿½|â€|Ã[\u0080-\u00bf©¤¶¼Ÿ±¨ª«®°²³´µ·¸¹º»½¾¿¡¢£¥¦§¯ ]|Â[\u00a0-\u00bf]"
+_MOJIBAKE = re.compile(  # control characters, and UTF-8 that was read as something else
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]|\ufffd|ï¿½|â€"
+    r"|Ã[\u0080-\u00bf©¤¶¼Ÿ±¨ª«®°²³´µ·¸¹º»½¾¿¡¢£¥¦§¯ ]|Â[\u00a0-\u00bf]"
     r"|Ð[\u0080-\u00bf°±²³´µ¶·¸¹º»¼½¾¿]|ã\u0081|å\u00ad"
 )
 _HTML = re.compile(
@@ -163,6 +165,9 @@ _MAY_NOT_END = re.compile(
     r"(?i)\b(?:the|a|an|and|or|but|because|my|our|your|their|whether|if|than|nor|these|those)\s*$"
 )
 _OPEN_END = re.compile(r"(?:\.\.\.|…|[,;(\[{“„«–—&/\\-])\s*$")
+_MIXED_UP = re.compile(r"\w\?\s+[a-z]")  # a question mark in the middle, and none at the end
+_ASKED = re.compile(r"[^?？]+[?？](?=\s|$)")
+_FULL = 4  # words of a whole question
 _QUIZ = re.compile(r"(?i)^\W*which (?:one )?of (?:the following|these)\b")
 _GENERIC = stems_of(  # what "What does the author of the passage say?" is made of
     "passage text context author writer article post document above below following given provided according "
@@ -225,6 +230,8 @@ def _is_garbled(text: str, words: list[str]) -> bool:
     """Say whether nobody can read a text: wrong characters, the same sign or word again and again, hardly a letter."""
     if _MOJIBAKE.search(text) or _SAME.search(text) or _UNBROKEN.search(_ADDRESS.sub(" ", text)) or _babbles(words):
         return True
+    if _MIXED_UP.search(text) and not text.rstrip().endswith(("?", ".")):
+        return True
     signs = _INVISIBLE.sub("", text)
     return sum(map(str.isalpha, signs)) < LETTERS * len(signs) or _is_spelt(words)
 
@@ -232,7 +239,7 @@ def _is_garbled(text: str, words: list[str]) -> bool:
 def _why_unasked(text: str, words: list[str], origin: PairOrigin) -> str:
     """Say why a text that can be read asks nothing, or not one thing."""
     length = size(text)
-    if _asked_by_line(text) > 1:
+    if origin != "asked" and _asked(text) > 1:  # on the page a person may ask on
         return SEVERAL
     if (
         length > LONGEST
@@ -261,7 +268,13 @@ def _babbles(words: list[str]) -> bool:
         return False
     [(word, most)] = Counter(small).most_common(1)
     often = max(Counter(pairwise(small)).values())
-    return (most > len(small) / 2 and word not in STOP_WORDS) or often >= 4 or len(set(small)) * 2 < len(small)
+    half = len(small) // 2
+    return (
+        (most > half and word not in STOP_WORDS)
+        or often >= 4
+        or len(set(small)) < half
+        or (half > 2 and small[:half] == small[-half:])
+    )
 
 
 def _is_spelt(words: list[str]) -> bool:
@@ -281,8 +294,10 @@ def _cut_off(text: str) -> bool:
     return bool(_OPEN_END.search(text) or _MAY_NOT_END.search(text)) or text.count("(") > text.count(")")
 
 
-def _asked_by_line(text: str) -> int:
-    return sum(1 for line in text.splitlines() if _QUESTION_MARK.search(line))
+def _asked(text: str) -> int:
+    """Return how many whole questions a text has, or lines that ask."""
+    lines = sum(1 for line in text.splitlines() if _QUESTION_MARK.search(line))
+    return max(lines, sum(1 for part in _ASKED.findall(text) if size(part) >= _FULL))
 
 
 def _sentences(text: str) -> int:

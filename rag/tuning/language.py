@@ -69,13 +69,16 @@ _SHARE = 0.2  # of a passage's letters: less of a script are names
 _FEW = 4  # different small words from which a passage's language is believed
 _SMALL = 0.15  # share of its words that they must be: running text has 0.3 and more
 _CLEAR = 1.5  # times as many small words as of any other language
-_TELLING = 2  # small words of a question that its passage's language has not, while it has none of that language alone
+_TELLING = (
+    2  # different small words of a question that are not its passage's language's, while none is that one's alone
+)
 
 
 def in_another_language(question: str, passage: str) -> bool:
     """Say whether a question is in another language than its passage, where that is beyond doubt.
 
-    Of the 4,676 real questions of five collections MEASURED_LANGUAGE
+    On 2026-11-25 it said so of none of the 4,676 real pairs of seed_posts, xquad_en, zoomcamp_faq, clapnq_half and
+    scifact, all English.
     """
     return _other_script(question, passage) or _other_words(question, passage)
 
@@ -105,14 +108,9 @@ def _other_words(question: str, passage: str) -> bool:
     own = _language(passage)
     if not own:
         return False
-    asked = Counter(_WORD.findall(question.casefold()))
-    mine = _LISTS[own]
-
-    def held(words: frozenset[str]) -> int:
-        return sum(times for word, times in asked.items() if word in words)
-
+    asked, mine = frozenset(_WORD.findall(question.casefold())), _LISTS[own]
     return any(
-        held(words - mine) >= max(_TELLING, held(mine) + 1) and not held(mine - words)
+        len(asked & words - mine) >= max(_TELLING, len(asked & mine) + 1) and not asked & mine - words
         for name, words in _LISTS.items()
         if name != own
     )

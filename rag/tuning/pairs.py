@@ -1,4 +1,5 @@
-"""Pairs to tune on, made of the library's own passages: by rules from their text, or by a writer that is asked.
+"""Pairs to tune on, made of the library's own passages: by rules from their text, by a writer that is asked, or of
+what was asked on the page.
 
 On its own because nothing here judges: what is not fit to train on is told by the sift."""
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from rag.markup import plain
-from rag.ports import Writer
+from rag.ports import Conversations, Library, Writer
 from rag.questions import CODE, NO_PROSE
 from rag.records import Pair, Passage, Prompt, Segment
 from rag.sentences import sentence_spans
@@ -99,6 +100,19 @@ def pairs_from_writer(
             if made < count and not stop.is_set():
                 made += 1
                 yield Pair(question, passage.embedded_text, "writer", passage.post_id)
+
+
+def pairs_asked(conversations: Conversations, library: Library) -> Iterator[Pair]:
+    """Yield the questions whose answers a person gave a thumbs-up, each with the passage that was cited first.
+
+    A question that leaned on an earlier one is taken as it was searched for. What cited nothing, or only passages that
+    are gone, is left out.
+    """
+    for talk in conversations.listed():
+        for turn in conversations.turns(talk.id):
+            cited = [quote.passage_id for quote in (*turn.citations, *turn.quotes)]
+            if turn.thumb == "up" and not turn.refused and (found := library.passages(cited)[:1]):
+                yield Pair(turn.asked or turn.question, found[0].embedded_text, "asked", found[0].post_id)
 
 
 def questions_in(text: str) -> list[str]:

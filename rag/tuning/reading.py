@@ -70,9 +70,14 @@ def read_pairs(path: str | os.PathLike[str]) -> Iterator[RawPair]:
 def pairs_from_file(path: str | os.PathLike[str], resolve: Resolve) -> Iterator[Pair]:
     """Yield the pairs of a file; where it names a post alone, `resolve` finds the passage. Raise BadFile.
 
-    What names a post that is gone has no passage, and the sift will say so.
+    What names a post that is gone has no passage, and the sift will say so. Of several passages in one entry the first
+    is taken: trained together, two right ones would each be the other's wrong one.
     """
+    line = 0
     for raw in read_pairs(path):
+        if raw.line == line:
+            continue
+        line = raw.line
         if raw.passage.strip() or not raw.post:
             yield Pair(raw.question, raw.passage, "file", negatives=raw.negatives)
         elif found := resolve(raw):

@@ -6,11 +6,11 @@ on 152 pairs that were never questions, and nothing looked."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rag.ports import Library
-from rag.records import Pair, Passage
+from rag.records import Pair
 from rag.tuning.furniture import is_furniture
 from rag.tuning.junk import (
     ABOUT_NOTHING,
@@ -29,8 +29,9 @@ from rag.tuning.junk import (
     why_no_question,
 )
 from rag.tuning.language import in_another_language
-from rag.tuning.places import EVERYWHERE, Place, found_among, places, runs_of
-from rag.words import stems_in_order, words_of
+from rag.tuning.places import EVERYWHERE, Place, places, runs_of
+from rag.tuning.roundtrip import Finds
+from rag.words import STOP_WORDS, stem, stems_in_order
 
 SWAPPED = "question and passage changed places"
 COPY = "copied from its passage"
@@ -71,18 +72,7 @@ COPIED_STRETCH = 16  # words in a row out of the passage, whatever stands beside
 FEWEST = 5  # words of a passage
 LOOKED_AT = 20_000  # characters of one: no embedder reads more
 """The copies are 11 of xquad_en's 1,190 questions, two of zoomcamp_faq's and one of scifact's 300 claims."""
-FIRST = 10
-ONE_IN = 20
-"""Hits among which a question must find its passage: ten, or one passage in twenty of a small library.
-
-By full text alone (2026-11-25) ten keep 97.9 to 99.1 % of the real questions of clapnq_half, xquad_en and zoomcamp_faq,
-87 % of seed_posts (two posts, 116 passages) and 82 % of scifact's claims; of the same questions, each with another's
-passage, 0 to 3.6 %, but 8.0 % of seed_posts. There five keep 82 and 3.4 %."""
-
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
-
-Finds = Callable[[Sequence[Pair]], Sequence[bool]]
-"""Says of each pair whether its question finds its passage."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +104,7 @@ class Sifted:
 def sift(pairs: Sequence[Pair], library: Library, finds: Finds | None = None, *, statements: bool = False) -> Sifted:
     """Put aside the pairs that would teach a model nothing, or something wrong, and say why.
 
-    `finds` is the round trip, made last, and not by pairs made of a text: see `by_search`. `statements`: whole
+    `finds` is the round trip, made last, and not by pairs made of a text: see roundtrip.py. `statements`: whole
     sentences that ask nothing count as searches in a file; else they are refused, because junk looks like that too.
     The kept ones have the id of the post that their passage stands in.
     """
@@ -139,8 +129,11 @@ def why_no_pair(pair: Pair, *, statements: bool = False) -> str:
         return SWAPPED
     if reason := why_no_question(pair.question, pair.origin):
         return reason
-    if pair.origin in ("writer", "file") and _is_copy(pair):
-        return COPY
+    if pair.origin in ("writer", "file"):
+        if _is_copy(pair):
+            return COPY
+        if _ends_within_a_word(pair):
+            return CUT_OFF
     if is_statement(pair.question) and (pair.origin == "writer" or (pair.origin == "file" and not statements)):
         return NO_QUESTION
     if size(_ADDRESS.sub(" ", pair.passage)) < FEWEST:
@@ -150,30 +143,6 @@ def why_no_pair(pair: Pair, *, statements: bool = False) -> str:
     if is_furniture(pair.passage[:LOOKED_AT]):
         return FURNITURE
     return LANGUAGE if in_another_language(pair.question, pair.passage[:LOOKED_AT]) else ""
-
-
-def by_search(search: Callable[[str], Sequence[Passage]]) -> Finds:
-    """Return a round trip through a search that gives the best passages of the library for a question."""
-
-    def finds(pairs: Sequence[Pair]) -> list[bool]:
-        return [found_among(pair.passage, pair.post_id, search(pair.question)) for pair in pairs]
-
-    return finds
-
-
-def first_of(library: Library) -> int:
-    """Return among how many hits a question must find its passage: fewer where a wrong one is soon among ten."""
-    return max(1, min(FIRST, library.count()[1] // ONE_IN))
-
-
-def by_words(library: Library) -> Finds:
-    """Return the round trip through full text alone: it needs no model."""
-    first = first_of(library)
-
-    def search(question: str) -> list[Passage]:
-        return library.passages([id_ for id_, _ in library.lexical(words_of(question), first)])
-
-    return by_search(search)
 
 
 def shown(question: str, most: int = 120) -> str:
@@ -229,10 +198,10 @@ def _shared(pairs: Sequence[Pair], same: Sequence[int]) -> Iterator[tuple[int, s
 
 
 def _numbered(pairs: Sequence[Pair], same: Sequence[int]) -> Iterator[tuple[int, str]]:
-    """Yield the pairs whose questions differ by a number alone, one that their passages do not have."""
+    """Yield the pairs whose questions differ by a number alone, if most have one that their passages do not have."""
     odd = [at for at in same if not _numbers(pairs[at].question) & _numbers(pairs[at].passage)]
-    if len({pairs[at].passage for at in odd}) > 1:
-        yield from ((at, SHARED) for at in odd)
+    if len({pairs[at].passage for at in odd}) > 1 and len(odd) * 2 > len(same):
+        yield from ((at, SHARED) for at in same)
 
 
 def _placed(pairs: Sequence[Pair], reasons: Sequence[str], library: Library) -> tuple[Sequence[Pair], dict[int, str]]:
@@ -273,6 +242,17 @@ def _is_copy(pair: Pair) -> bool:
         return True
     runs = set(runs_of(pair.question))
     return len(asked) >= 2 * COPIED_WORDS and len(runs & set(runs_of(pair.passage))) >= COPIED_RUNS * len(runs)
+
+
+def _ends_within_a_word(pair: Pair) -> bool:
+    """Say whether a question ends without a mark, and in the middle of a word that its passage has whole."""
+    last = re.search(r"[^\W\d_]+$", pair.question.strip())
+    if not last or not asks(pair.question):
+        return False
+    words = set(re.findall(r"[^\W\d_]+", pair.passage[:LOOKED_AT].casefold()))
+    begun = last.group().casefold()
+    whole = any(stem(word) == stem(begun) for word in words) or begun in STOP_WORDS
+    return not whole and any(word.startswith(begun) and len(word) > len(begun) + 1 for word in words)
 
 
 def _has_words(text: str) -> bool:
