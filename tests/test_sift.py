@@ -279,7 +279,7 @@ class TestPairs:
         assert reasons(bakery, file(question)) == {COPY: 1}
 
     def test_a_question_that_ends_within_a_word_is_cut_off(self, bakery: House) -> None:
-        assert reasons(bakery, file("what does the starter need besides rye flou")) == {CUT_OFF: 1}
+        assert reasons(bakery, file("what does the starter need besides rye flo")) == {CUT_OFF: 1}
         assert reasons(bakery, file("what does a starter need in the morning")) == {}
         assert reasons(bakery, file("how many mornings is it feed")) == {}
 
