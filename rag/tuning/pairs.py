@@ -42,6 +42,7 @@ _HEADING = re.compile(r"(?m)^ {0,3}#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*$|^([^\n#>|*+-
 _LIST_MARK = re.compile(r"^(?:[-*+•>]|\d{1,3}[.)])\s+")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^)]*\)")
 _EMPTY_LINE = re.compile(r"(?m)^[ \t]*(?:[-*+•>]|\d{1,3}[.)])?[ \t]*$\n?")
+_ADDRESS = re.compile(r"https?://\S+")
 _GAP = re.compile(r"\n{3,}")
 _JOINT = " › "  # between the headings of a path, as rag/passages.py joins them
 
@@ -226,7 +227,7 @@ def _of_title(passage: Passage, known: _Known) -> Iterator[tuple[str, str]]:
     title = _title(passage)
     if known.first.get(passage.post_id) is passage and _names(title) and not known.ambiguous(title):
         rest = passage.heading.split(_JOINT)[1:]
-        yield from _unless_told(title, _joined(rest, _without_heading(passage.text, title)))
+        yield from _unless_told(title, rest, _without_heading(passage.text, title))
 
 
 def _of_headings(passage: Passage, known: _Known) -> Iterator[tuple[str, str]]:
@@ -235,7 +236,7 @@ def _of_headings(passage: Passage, known: _Known) -> Iterator[tuple[str, str]]:
     for heading, _, _ in _headings(passage.text):
         if _names(heading) and not known.ambiguous(heading) and _folded(heading) != title:
             path = [name for name in passage.heading.split(_JOINT) if _folded(name) != _folded(heading)]
-            yield from _unless_told(heading, _joined(path, _without_heading(passage.text, heading)))
+            yield from _unless_told(heading, path, _without_heading(passage.text, heading))
 
 
 def _of_sentences(passage: Passage, known: _Known, chance: random.Random) -> Iterator[tuple[str, str]]:
@@ -272,9 +273,10 @@ def _may_ask(sentence: str) -> bool:
     )
 
 
-def _unless_told(name: str, positive: str) -> Iterator[tuple[str, str]]:
+def _unless_told(name: str, path: Sequence[str], text: str) -> Iterator[tuple[str, str]]:
     """Yield a title or heading and its passage, unless that is too short or still begins with the very words."""
-    if _length(_said(positive)) >= LEFT and not _folded(positive).startswith(_folded(name)):
+    positive = f"{_JOINT.join(path)}\n{text}" if path else text
+    if _length(_said(text)) >= LEFT and not _folded(positive).startswith(_folded(name)):
         yield name, positive
 
 
@@ -301,10 +303,6 @@ def _without_heading(text: str, name: str) -> str:
     return _tidied(text)
 
 
-def _joined(path: Sequence[str], text: str) -> str:
-    return f"{_JOINT.join(path)}\n{text}" if path else text
-
-
 def _tidied(text: str) -> str:
     """Return a text without the marks of list items that are gone."""
     kept = _EMPTY_LINE.sub(lambda match: "\n" if not match.group().strip() else "", text)
@@ -312,7 +310,8 @@ def _tidied(text: str) -> str:
 
 
 def _said(text: str) -> str:
-    return CODE.sub(" ", _HEADING.sub(" ", text))
+    """Return a text without its headings, code, tables and addresses."""
+    return _ADDRESS.sub(" ", CODE.sub(" ", _HEADING.sub(" ", text)))
 
 
 def _length(text: str) -> int:
