@@ -209,7 +209,7 @@ def _require(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> None:
             raise ModelError(f"{name} {value} cannot be used. Leave it out, or take {_RIGHT[name]}.")
     if any(not pair.question.strip() or not pair.passage.strip() for pair in pairs):
         raise ModelError("A pair has no question or no passage. Leave it out.")
-    if len(set(same_passages([pair.passage for pair in pairs]))) < 2:
+    if not any(same_passages([pairs[0].passage, pair.passage])[1] for pair in pairs):
         raise ModelError("Tuning needs questions about two passages at least. Add posts, or give more pairs.")
 
 
@@ -367,8 +367,8 @@ def main() -> None:
         say({"done": True})
     except (ModelError, Busy) as error:
         say({"error": str(error), "busy": isinstance(error, Busy)})
-    except ModuleNotFoundError as error:
-        say({"error": f"Training needs {error.name}, which is not installed. Run `make run` again."})
+    except ImportError as error:
+        say({"error": f"Training needs {error.name or 'accelerate'}, which is not installed. Run `make run` again."})
     except Exception as error:  # torch and its friends raise nearly anything
         if _of_memory(error):
             say({"memory": True})
@@ -412,12 +412,22 @@ def _of_disk(error: BaseException) -> bool:
 
 def _work(job: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> None:
     base = Path(job["base"])
-    pairs = [Pair(**{**pair, "negatives": tuple(pair["negatives"])}) for pair in job["pairs"]]
+    pairs = [
+        Pair(
+            _sound(pair["question"]), _sound(pair["passage"]), pair["origin"], "", tuple(map(_sound, pair["negatives"]))
+        )
+        for pair in job["pairs"]
+    ]
     recipe = Recipe(**{**job["recipe"], "dims": tuple(job["recipe"]["dims"])})
     if job["task"] == "pace":
         say({"pace": asdict(_trial(base, pairs, replace(recipe, batch=job["batch"])))})
     else:
         _train(base, pairs, recipe, job["batch"], Path(job["folder"]), say)
+
+
+def _sound(text: str) -> str:
+    """Return text without halves of characters, which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _train(

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
@@ -308,8 +308,12 @@ class TestTraining:
         assert run_of(tmp_path).cached
         assert cached[-1].loss is not None
 
-    def test_a_trial_says_how_long_it_will_take(self, base: Path) -> None:
-        cost = tune._trial(base, made_pairs(), BREAD)
+    def test_a_trial_says_how_long_it_will_take_whatever_characters_there_are(self, base: Path) -> None:
+        pairs = [*made_pairs(), Pair("how is \ud83e ?", "half a loaf \ud83e .", "asked")]
+        said: list[Any] = []
+        job = {"task": "pace", "base": str(base), "batch": 8, "recipe": asdict(BREAD)}
+        tune._work({**job, "pairs": [asdict(pair) for pair in pairs]}, said.append)
+        cost = Pace(**said[-1]["pace"])
         assert 0 < cost.pair < 1
         assert 0 < cost.epoch < 1
         assert cost.seconds(24, 2) < 60
