@@ -74,10 +74,10 @@ LOOKED_AT = 20_000  # characters of one: no embedder reads more
 """Kept on 2026-11-25, without a round trip: all 770 real pairs of seed_posts, 1,174 of xquad_en's 1,190 (11 are copies,
 5 are there twice), 2,187 of the 2,228 of zoomcamp_faq that ask something (35 passages are an address or four words),
 142 of clapnq_half's 143, and 299 of scifact's 300 claims where statements count, 7 where they do not. Of the 189 pairs
-of seed/junk_pairs none. Of 100 pairs of seed_posts, each broken in 43 ways, with the round trip through full text (which
-82 of the whole ones make): none in 33 of the ways, 2 to 10 in six (another's passage, letters turned round), 20 to 32 in
-three (half the question gone, words mixed up, "What does this mean:" before a sentence), and all 82 where nothing but
-tags of HTML stood around the passage."""
+of seed/junk_pairs none. Of 100 pairs of seed_posts, each broken in 43 ways, with the round trip through full text
+(which 82 of the whole ones make): none in 33 of the ways, 2 to 10 in six (another's passage, letters turned round), 20
+to 32 in three (half the question gone, words mixed up, "What does this mean:" before a sentence), and all 82 where
+nothing but tags of HTML stood around the passage."""
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
 
 
