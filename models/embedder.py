@@ -165,6 +165,7 @@ class SentenceTransformerEmbedder:
             threads = min(most, len(batches))
             with ThreadPoolExecutor(threads, "embedder", _use_cores, (cores // threads,)) as pool:
                 list(pool.map(fill, batches))
+        if len(texts) > 1:  # not for each question: it takes 5 ms
             give_back_memory()
         if not np.isfinite(vectors).all():
             raise ModelError(
