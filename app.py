@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from models.cross_encoder import CrossEncoderNli, CrossEncoderReranker
-from models.embedder import SentenceTransformerEmbedder
 from models.machine import usable_cores, vector_features
 from models.prefill import States
 from models.server import ServerWriter
+from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
@@ -32,7 +32,7 @@ from rag.fetch import Fetcher
 from rag.ports import Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
-from rag.records import Check
+from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
@@ -47,20 +47,42 @@ _SCHEDULE_S = 600  # how often it is asked whether a source is due
 def build_engine(settings: Settings) -> Engine:
     """Join library, index, embedder and writer; no model is loaded yet."""
     library = SqliteLibrary(settings.home / "library.sqlite3")
+    index = ChromaIndex(settings.home / "index")
+    notes = settings.home / "machine.json"
+    workshop = SentenceTransformerWorkshop(settings.embedder, offline=settings.offline, notes=notes)
     return Engine(
         library,
         SqliteCatalogue(library),
         SqliteGold(library),
         SqliteConversations(library),
-        ChromaIndex(settings.home / "index"),
-        SentenceTransformerEmbedder(settings.embedder, offline=settings.offline, notes=settings.home / "machine.json"),
+        index,
+        workshop.open(_tuned(settings, index.stored())),
         _writer(settings),
         ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
         Fetcher(allow_private=settings.allow_private),
+        workshop,
+        models=settings.home / "models",
         inbox=settings.home / "inbox",
         reranker=CrossEncoderReranker(settings.reranker, offline=settings.offline) if settings.reranker else None,
         nli=CrossEncoderNli(settings.nli, offline=settings.offline) if settings.nli else None,
+        question_writer=_question_writer(settings),
     )
+
+
+def _tuned(settings: Settings, index: Manifest | None) -> str:
+    """Return the folder of the tuned model that the index was built with, "" where what the settings name is used."""
+    use = index.embedder if index else None
+    if not use or not use.model or (settings.embedder and settings.embedder != use.base):
+        return ""
+    folder = settings.home / "models" / Path(use.model).name
+    return str(folder) if folder.is_dir() else ""
+
+
+def _question_writer(settings: Settings) -> Writer | None:
+    """Return the writer that is set to write the questions to tune on, if one is."""
+    if not settings.question_writer:
+        return None
+    return _writer(replace(settings, writer=settings.question_writer))
 
 
 def _writer(settings: Settings) -> Writer:
@@ -187,8 +209,9 @@ def _events(
 ) -> Iterator[commands.Event]:
     """Run a command where the data is: here, or in the process that serves the page."""
     if command == "eval":
+        embedder = arguments["embedder"] or settings.embedder
         with tempfile.TemporaryDirectory(prefix="footnote-eval-") as home:
-            yield from _run_here(replace(settings, home=Path(home)), command, arguments)
+            yield from _run_here(replace(settings, home=Path(home), embedder=embedder), command, arguments)
         return
     lock = hold(settings.home)
     if lock is None:

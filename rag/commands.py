@@ -30,6 +30,7 @@ from rag.readers import formats, printable
 from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
 from rag.search import clean_question
 from rag.sources import described, is_address
+from rag.tuning import command as tuning
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
@@ -93,10 +94,13 @@ def parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
     )
+    measured.add_argument("--embedder", default="", metavar="MODEL", help="another embedder: a folder, or its Hub id")
+    measured.add_argument("--dim", type=_positive, metavar="N", help="only the first N numbers of its vectors")
     measured.add_argument("--history", action="store_true", help="put each question with the turns before it")
     measured.add_argument(
         "--outside", metavar="DIR2", help="put the questions of DIR2, too: how well are they refused?"
     )
+    tuning.describe(command)
     return top
 
 
@@ -109,6 +113,8 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
         arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
     if parsed.command == "ask" and parsed.history:
         arguments["history"] = _read_json(Path(parsed.history))
+    if arguments.get("pairs"):
+        arguments["pairs"] = os.path.abspath(os.path.expanduser(arguments["pairs"]))
     if arguments.get("id"):
         arguments["id"] = printable(arguments["id"])
     return arguments
@@ -348,8 +354,18 @@ def diagnosis(checks: Sequence[Check]) -> Event:
 
 
 def _eval(
-    engine: Engine, folder: str, limit: int | None, search: Any, history: bool, outside: str | None
+    engine: Engine,
+    folder: str,
+    limit: int | None,
+    search: Any,
+    embedder: str,  # noqa: ARG001 - the engine was made with it
+    dim: int | None,
+    history: bool,
+    outside: str | None,
 ) -> Iterator[Event]:
+    if dim:
+        engine.prepare()
+        engine.tuning.choose(dim)
     yield {"log": f"Indexing {folder} in a temporary place; your own posts are not touched."}
     other = Path(outside) if outside else None
     result = evaluate(engine, Path(folder), search, limit, history=history, outside=other)
@@ -367,6 +383,7 @@ COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
     "sync": _sync,
     "reindex": _reindex,
     "eval": _eval,
+    "tune": tuning.tune,
 }
 
 

@@ -36,6 +36,7 @@ from rag.ports import (
     Readers,
     Reranker,
     VectorIndex,
+    Workshop,
     Writer,
 )
 from rag.prompt import compose
@@ -60,6 +61,8 @@ from rag.search import clean_question, search
 from rag.sites import Finding
 from rag.sources import Chosen, Sources
 from rag.trial import Trial
+from rag.tuning.roundtrip import FIRST
+from rag.tuning.run import Tuning
 
 CHECKED_EVERY = timedelta(days=1)
 _TRIES, _TRY_AGAIN_S = 20, 3.0  # how often, and how long after, a trial goes on that a question has interrupted
@@ -82,12 +85,16 @@ class Engine:
         writer: Writer,
         readers: Readers,
         fetcher: Fetcher,
+        workshop: Workshop,
         *,
+        models: Path,
         inbox: Path | None = None,
         reranker: Reranker | None = None,
         nli: Nli | None = None,
+        question_writer: Writer | None = None,
     ) -> None:
-        """Join the parts; nothing is loaded yet. Uploads wait in the folder `inbox`, also while the app is closed."""
+        """Join the parts; nothing is loaded yet. Tuned models lie in the folder `models`; uploads wait in the folder
+        `inbox`, also while the app is closed. `question_writer` writes the questions to tune on."""
         self._library = library
         self._catalogue = catalogue
         self._index = index
@@ -107,6 +114,17 @@ class Engine:
         """What is being brought in, and what was last."""
         self.quality = Quality(library, catalogue, gold, lambda: self._indexing.asking, self)
         """How well search does on these posts."""
+        self.tuning = Tuning(
+            library,
+            catalogue,
+            conversations,
+            self._indexing,
+            workshop,
+            models,
+            question_writer,
+            lambda question: [hit.passage for hit in self.search(question, limit=FIRST).hits],
+        )
+        """Tuning the embedder on these posts."""
         self._idle = Idle()
         self._trial = Trial(catalogue, writer)
         self.talks = Talks(conversations, library)
@@ -346,6 +364,7 @@ class Engine:
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
         self._idle.close()
+        self.tuning.close()
         self.quality.close()
         self.jobs.close()
         self._readers.close()

@@ -4,8 +4,10 @@ one contract test runs over both."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from threading import Event
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +24,16 @@ from rag.records import (
     Manifest,
     Mark,
     Outline,
+    Pace,
+    Pair,
     Passage,
     Post,
     Prompt,
+    Recipe,
     Refused,
     Source,
     SourceKind,
+    Step,
     StoredPost,
     Talk,
     Thumb,
@@ -402,7 +408,91 @@ class Gold(Protocol):
         ...
 
 
-class VectorIndex(Protocol):
+class Exam(Protocol):
+    """An embedder held against judged questions."""
+
+    @property
+    def width(self) -> int:
+        """How many numbers its vectors have."""
+        ...
+
+    def at(self, dim: int) -> dict[str, float]:
+        """Return the metrics (0..1) of vectors cut to `dim` numbers, by their usual names. Raise ModelError."""
+        ...
+
+    def ndcg(self, dim: int) -> dict[str, float]:
+        """Return NDCG@10 of each question, by its id, of vectors cut to `dim` numbers. Raise ModelError."""
+        ...
+
+
+class Workshop(Protocol):
+    """Tunes embedders and measures them."""
+
+    def open(self, model: str) -> Embedder:
+        """Return an embedder, not loaded yet: "" for the one that the settings name, a folder, or an id on the Hub."""
+        ...
+
+    def folder(self, model: str) -> Path:
+        """Return where such a model lies. Raise ModelError if it is not to be had."""
+        ...
+
+    def widths(self, width: int, asked: Sequence[int] = ()) -> tuple[int, ...]:
+        """Return the widths that vectors of `width` are trained to be cut to. Raise ModelError for a wrong one."""
+        ...
+
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
+        """Try a few steps and say what training costs here. Raise ModelError."""
+        ...
+
+    def fitted(
+        self, recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float
+    ) -> tuple[Recipe, tuple[Pair, ...]]:
+        """Fit a training into `seconds`: fewer epochs, then fewer pairs. Raise ModelError if that is too little."""
+        ...
+
+    def train(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, folder: Path, stop: Event) -> Iterator[Step]:
+        """Tune a model, or go on where the same was interrupted; yield how far it is. Raise ModelError or Busy."""
+        ...
+
+    def finished(self, folder: Path) -> Path | None:
+        """Return the model that a training in this folder has come to, None if it has come to none."""
+        ...
+
+    def exam(
+        self,
+        embedder: Embedder,
+        queries: Mapping[str, str],
+        corpus: Mapping[str, str],
+        relevant: Mapping[str, AbstractSet[str]],
+    ) -> Exam:
+        """Embed questions and passages, by id, to judge them at any width. Raise ModelError."""
+        ...
+
+    def card(self, model: Path, training: Path, facts: Mapping[str, Any]) -> None:
+        """Write a model's card into its folder; `facts` are those that only the caller knows."""
+        ...
+
+    def publish(self, model: Path, repo: str) -> str:
+        """Send a model to the Hub, private, and return its address. Raise ModelError."""
+        ...
+
+
+class Neighbours(Protocol):
+    """Vectors of passages, to be compared with a question's."""
+
+    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
+        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
+
+        `among`: only of these passages.
+        """
+        ...
+
+    def vectors(self, ids: Ids) -> Vectors:
+        """Return the vector of each passage, float32, (len(ids), dimension); zeros where there is none."""
+        ...
+
+
+class VectorIndex(Neighbours, Protocol):
     """Nearest neighbours over passages. Derived: everything in it can be rebuilt from the library."""
 
     def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
@@ -436,17 +526,6 @@ class VectorIndex(Protocol):
 
     def delete(self, ids: Sequence[int]) -> None:
         """Delete vectors; ids that are not there do no harm."""
-        ...
-
-    def nearest(self, vector: Vectors, limit: int, among: Ids | None = None) -> list[tuple[int, float]]:
-        """Return (passage id, cosine) of the nearest passages, best first; empty if no index is open.
-
-        `among`: only of these passages.
-        """
-        ...
-
-    def vectors(self, ids: Ids) -> Vectors:
-        """Return the vector of each passage, float32, (len(ids), dimension); zeros where there is none."""
         ...
 
     def note(self, facts: Mapping[str, float]) -> None:

@@ -63,13 +63,19 @@ class MadeQuestion:
     passage: Passage
 
 
-def make_questions(library: Library, embedder: Embedder, count: int) -> Iterator[MadeQuestion]:
-    """Yield up to `count` questions, each of another passage, the same ones for the same posts."""
+def make_questions(
+    library: Library, embedder: Embedder, count: int, among: Sequence[int] | None = None
+) -> Iterator[MadeQuestion]:
+    """Yield up to `count` questions, each of another passage, the same ones for the same posts.
+
+    `among` are the ids of the passages to ask about, None for all.
+    """
     # by hashes: when posts come, most questions stay, and two measurements can be compared
     read = library.passages(sorted(library.passage_ids(), key=lambda id_: _number(str(id_)))[:_READ])
     known = _OtherWords(read, embedder)
     made = 0
-    for passage in sorted(read, key=lambda passage: _number(passage.hash)):
+    asked = read if among is None else library.passages(among)
+    for passage in sorted(asked, key=lambda passage: _number(passage.hash)):
         if made < count and (text := _question(passage, library, known)):
             made += 1
             yield MadeQuestion(text, passage)

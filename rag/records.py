@@ -606,3 +606,16 @@ class Step:
     epoch: float
     loss: float | None
     seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What training costs here, in seconds: to begin and to end, for each pair, and for each epoch besides."""
+
+    start: float
+    pair: float
+    epoch: float
+
+    def seconds(self, pairs: int, epochs: int) -> float:
+        """Return how long so many epochs over so many pairs take."""
+        return self.start + epochs * (pairs * self.pair + self.epoch)

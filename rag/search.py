@@ -14,7 +14,7 @@ from rag.coverage import UNMEASURED, Scale, coverage_of, probability
 from rag.cut import cut
 from rag.errors import BadQuestion
 from rag.followups import Asked, asked
-from rag.ports import Embedder, Ids, Library, Reranker, VectorIndex, Vectors
+from rag.ports import Embedder, Ids, Library, Neighbours, Reranker, Vectors
 from rag.ranking import Candidates, Floats, Terms, scores
 from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
 from rag.words import words_in
@@ -54,7 +54,7 @@ class _Legs:
 def search(
     question: str,
     library: Library,
-    index: VectorIndex,
+    index: Neighbours,
     embedder: Embedder,
     mode: SearchMode,
     limit: int,
@@ -108,7 +108,7 @@ def _full_text(wanted: Asked, library: Library, filters: Filters) -> dict[int, f
     return dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))[:CANDIDATES])
 
 
-def _nearest(wanted: Asked, library: Library, index: VectorIndex, filters: Filters) -> dict[int, float]:
+def _nearest(wanted: Asked, library: Library, index: Neighbours, filters: Filters) -> dict[int, float]:
     if not wanted.vector.size:
         return {}
     among = library.within(filters) if filters != NO_FILTERS else None
@@ -121,7 +121,7 @@ def _second_look(
     passages: Sequence[Passage],
     legs: _Legs,
     library: Library,
-    index: VectorIndex,
+    index: Neighbours,
     embedder: Embedder,
 ) -> tuple[list[float], dict[int, float]]:
     """Return the score of each passage, and the cosines of all that have a vector."""
@@ -153,14 +153,14 @@ def _reranked(question: str, passages: Sequence[Passage], scored: Sequence[float
     return new
 
 
-def _vectors(index: VectorIndex, ids: Ids, wanted: Asked) -> Vectors:
+def _vectors(index: Neighbours, ids: Ids, wanted: Asked) -> Vectors:
     """Return the passages' vectors, zeros if the index was closed meanwhile."""
     vectors = index.vectors(ids)
     width = wanted.vector.size
     return vectors if vectors.shape[1] == width else np.zeros((len(ids), width), dtype=np.float32)
 
 
-def _posts_cosines(wanted: Asked, passages: Sequence[Passage], library: Library, index: VectorIndex) -> Floats:
+def _posts_cosines(wanted: Asked, passages: Sequence[Passage], library: Library, index: Neighbours) -> Floats:
     """Return for each passage the mean cosine of its post."""
     kin = library.kin(dict.fromkeys(passage.post_id for passage in passages))
     some = {post_id: ids[:: len(ids) // _KIN + 1] for post_id, ids in kin.items() if len(ids)}  # a part of a book

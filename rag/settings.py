@@ -18,6 +18,7 @@ class Settings:
     the first free one.
 
     A `writer` that is an address is a server with the model `writer_model` ("": its only one) and the key `writer_key`.
+    `question_writer` is another writer, which asks about the posts for the embedder to be tuned on; "": nobody does.
 
     `cache_bytes` bounds what the writer keeps on disk of passages it has read, `cache_memory_bytes` what in memory.
     """
@@ -29,6 +30,7 @@ class Settings:
     writer: str = ""
     writer_model: str = ""
     writer_key: str = ""
+    question_writer: str = ""
     host: str = "127.0.0.1"
     port: int = 0
     offline: bool = False
@@ -48,6 +50,7 @@ class Settings:
                 f"FOOTNOTE_WRITER={self.writer}",
                 f"FOOTNOTE_WRITER_MODEL={self.writer_model}",
                 f"FOOTNOTE_WRITER_KEY={'(set)' if self.writer_key else ''}",
+                f"FOOTNOTE_QUESTION_WRITER={self.question_writer}",
                 f"FOOTNOTE_HOST={self.host}",
                 f"FOOTNOTE_PORT={self.port}",
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
@@ -70,6 +73,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         writer=_writer(environment.get("FOOTNOTE_WRITER", "").strip()),
         writer_model=environment.get("FOOTNOTE_WRITER_MODEL", "").strip(),
         writer_key=environment.get("FOOTNOTE_WRITER_KEY", "").strip(),
+        question_writer=_writer(environment.get("FOOTNOTE_QUESTION_WRITER", "").strip()),
         host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),

@@ -8,15 +8,18 @@ import re
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from math import log
+from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from snowballstemmer.porter_stemmer import PorterStemmer
 
 from rag.errors import ModelError, NotFound
-from rag.ports import Ids, Progress, Read, Vectors, unread
+from rag.ports import Embedder, Ids, Progress, Read, Vectors, unread
 from rag.readers import read
 from rag.readers.limits import Limits
 from rag.readers.outline import outline
@@ -32,12 +35,16 @@ from rag.records import (
     Manifest,
     Mark,
     Outline,
+    Pace,
+    Pair,
     Passage,
     Post,
     Prompt,
+    Recipe,
     Refused,
     Source,
     SourceKind,
+    Step,
     StoredPost,
     Talk,
     Thumb,
@@ -159,6 +166,82 @@ class FakeWriter:
 
     def checks(self) -> list[Check]:
         return [Check("writer", True, self.name)]
+
+
+class FakeWorkshop:
+    """Opens the embedder it was given; what it tunes is a fake of another fingerprint, judged as it is told to be."""
+
+    def __init__(self, embedder: FakeEmbedder) -> None:
+        self.embedder = embedder
+        self.tuned = FakeEmbedder("fa1e0000000000ff")
+        self.after = 0.9
+        self.cards: list[Path] = []
+        self.trained: list[Pair] = []
+        self.published: list[tuple[Path, str]] = []
+
+    def open(self, model: str) -> FakeEmbedder:
+        return self.tuned if model else self.embedder
+
+    def folder(self, model: str) -> Path:
+        return Path(model or "base")
+
+    def widths(self, width: int, asked: Sequence[int] = ()) -> tuple[int, ...]:
+        if any(dim > width for dim in asked):
+            raise ModelError("The vectors are not so wide. Give --dims from 1.")
+        return tuple(asked) or (width, width // 2)
+
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
+        return Pace(1.0, 0.1, 0.0)
+
+    def fitted(
+        self, recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float
+    ) -> tuple[Recipe, tuple[Pair, ...]]:
+        return recipe, tuple(pairs)
+
+    def train(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, folder: Path, stop: Event) -> Iterator[Step]:
+        self.trained = list(pairs)
+        for done in (1, 2):
+            if stop.is_set():
+                return
+            yield Step(done, 2, done / 2, 1 / done, 2.0 - done)
+        (folder / "model").mkdir(parents=True)
+
+    def finished(self, folder: Path) -> Path | None:
+        return folder / "model" if (folder / "model").is_dir() else None
+
+    def exam(
+        self,
+        embedder: Embedder,
+        queries: Mapping[str, str],
+        corpus: Mapping[str, str],
+        relevant: Mapping[str, AbstractSet[str]],
+    ) -> FakeExam:
+        assert set(relevant) == set(queries)
+        assert set().union(*relevant.values()) <= set(corpus)
+        return FakeExam(embedder.dimension, sorted(queries), self.after if embedder is self.tuned else 0.5)
+
+    def card(self, model: Path, training: Path, facts: Mapping[str, Any]) -> None:
+        (model / "README.md").write_text(str(facts), encoding="utf-8")
+        self.cards.append(model)
+
+    def publish(self, model: Path, repo: str) -> str:
+        self.published.append((model, repo))
+        return f"https://hub.test/{repo}"
+
+
+class FakeExam:
+    """Gives every question the same mark."""
+
+    def __init__(self, width: int, asked: Sequence[str], mark: float) -> None:
+        self.width = width
+        self._asked = asked
+        self._mark = mark
+
+    def at(self, dim: int) -> dict[str, float]:
+        return dict.fromkeys(("ndcg@10", "accuracy@1", "accuracy@10", "mrr@10"), self._mark)
+
+    def ndcg(self, dim: int) -> dict[str, float]:
+        return dict.fromkeys(self._asked, self._mark)
 
 
 class FakeLibrary:

@@ -22,6 +22,7 @@ from tests.fakes import (
     FakeGold,
     FakeIndex,
     FakeLibrary,
+    FakeWorkshop,
     FakeWriter,
 )
 
@@ -35,6 +36,7 @@ class House:
         self.home = home
         self.embedder = FakeEmbedder()
         self.writer = FakeWriter("Nothing was scripted.")
+        self.workshop = FakeWorkshop(self.embedder)
         self.readers = DirectReaders()
         self._real = real_stores
         self.library: Any = None if real_stores else FakeLibrary()
@@ -66,6 +68,8 @@ class House:
             self.writer,
             self.readers,
             Fetcher(allow_private=True, delay=0, pause=0),
+            self.workshop,
+            models=self.home / "models",
             inbox=self.home / "inbox",
         )
 
