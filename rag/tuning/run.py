@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 import traceback
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -348,7 +349,7 @@ class Tuning:
     def _name(self, base: str) -> str:
         """Return a name for a model that was tuned just now."""
         moment = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-        return f"{Path(base or self._workshop.open(base).name).name}-tuned-{moment}"
+        return f"{Path(base or self._workshop.open(base).name).name}-tuned-{moment}-{uuid.uuid4().hex[:4]}"
 
     def _describe(self, tuned: Tuned, plan: Plan, made: Path, training: Path, asked: Questions) -> None:
         self._workshop.card(
