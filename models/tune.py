@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 from models.hub import sha256
 from models.machine import fast_bfloat16, processor, share_cores, usable_cores
 from rag.errors import Busy, ModelError
-from rag.records import Pair, Recipe, Step
+from rag.records import Pace, Pair, Recipe, Step
 
 MODEL = "model"
 """Name of the finished model in the folder of a run; it is there, whole, or it is not."""
@@ -83,19 +83,6 @@ not tuned                                      0.731  0.642
 
 152 questions and 3 epochs take 50 s of one core's time in 16 bits, 104 s in 32, and 2.9 GB at most.
 Batches of 32 were measured before their gradients were cached, which changes dropout and nothing else."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """What training costs here, in seconds: to begin and to end, for each pair, and for each epoch besides."""
-
-    start: float
-    pair: float
-    epoch: float
-
-    def seconds(self, pairs: int, epochs: int) -> float:
-        """Return how long so many epochs over so many pairs take."""
-        return self.start + epochs * (pairs * self.pair + self.epoch)
 
 
 @dataclass(frozen=True)

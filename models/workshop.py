@@ -12,7 +12,7 @@ from models import card, tune
 from models.embedder import SentenceTransformerEmbedder
 from models.measure import Measurement
 from rag.ports import Embedder
-from rag.records import Pair, Recipe, Step
+from rag.records import Pace, Pair, Recipe, Step
 
 
 class SentenceTransformerWorkshop:
@@ -36,12 +36,12 @@ class SentenceTransformerWorkshop:
         """Return the widths that vectors of `width` are trained to be cut to. Raise ModelError for a wrong one."""
         return tune.widths(width, asked)
 
-    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> tune.Pace:
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
         """Try a few steps and say what training costs here. Raise ModelError."""
         return tune.pace(base, pairs, recipe)
 
     def fitted(
-        self, recipe: Recipe, pairs: Sequence[Pair], cost: tune.Pace, seconds: float
+        self, recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float
     ) -> tuple[Recipe, tuple[Pair, ...]]:
         """Fit a training into `seconds`: fewer epochs, then fewer pairs. Raise ModelError if that is too little."""
         return tune.fitted(recipe, pairs, cost, seconds)

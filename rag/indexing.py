@@ -167,7 +167,8 @@ class Indexing:
         for start in range(0, len(hashes), GROUP):
             batch = hashes[start : start + GROUP]
             vectors = embedder.encode_documents([missing[hash_] for hash_ in batch])
-            if len(hashes) > GROUP:  # a long run is kept as it goes, so that a kill loses little
+            # a long run is kept as it goes, so that a kill loses little; another embedder's, to be gone back to
+            if len(hashes) > GROUP or embedder is not self.embedder:
                 self.library.keep_vectors(batch, vectors, fingerprint)
             known.update(zip(batch, vectors, strict=True))
             report(start + len(batch), len(hashes))
