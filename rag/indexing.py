@@ -91,7 +91,10 @@ class Indexing:
         `former` is what can be gone back to. Raise ModelError or StoreError, and nothing has changed.
         """
         embedder.load()
-        self.vectors(self.library.passages(), self.tell("Reading your posts with the new model", report), embedder)
+        try:
+            self.vectors(self.library.passages(), self.tell("Reading your posts with the new model", report), embedder)
+        finally:
+            self.activity = ""
         with self.changing:
             before = self.embedder, self._use
             splitter = self._splitter() if _sizes(embedder) == _sizes(self.embedder) else _splitter(embedder)
