@@ -34,6 +34,7 @@ from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
 from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
+from rag.tuning.command import CONFIRM
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
@@ -281,11 +282,15 @@ def _asked(
     *,
     as_json: bool,
 ) -> Iterator[commands.Event]:
-    """Run a command; what an address leads to is asked about here, where the person is."""
+    """Run a command; what an address leads to, and whether to publish, is asked here, where the person is."""
     if command == "add":
         ask = None if arguments["yes"] else _ask_person(as_json)
         chosen = yield from commands.choose(arguments["paths"], lambda url: run("look", {"address": url}), ask)
         arguments = {**arguments, "paths": chosen}
+    if command == "tune" and arguments["push"] and not (arguments["yes"] or as_json) and sys.stdin.isatty():
+        sys.stderr.write(f"{CONFIRM.format(repo=arguments['push'])} Send it? [y/N] ")
+        sys.stderr.flush()
+        arguments = {**arguments, "yes": sys.stdin.readline().strip().lower() in ("y", "yes")}
     yield from run(command, arguments)
 
 

@@ -1,8 +1,8 @@
 """What re-using read passages costs in right answers: `python -m benchmarks.prefill [--questions N] [--heads 0,16]`.
 
 Questions of xquad_en, five passages found by search, the best one last, as the writer gets them. Each is answered with
-everything read anew, and with the passages read ahead and so many tokens of each one's head read again. Right: the gold
-answer is in the text. The last column is a paired bootstrap's 95 % of the difference."""
+everything read anew, and with all but the last read ahead and so many tokens of each one's head read again. Right: the
+gold answer is in the text. The last column is a paired bootstrap's 95 % of the difference."""
 
 from __future__ import annotations
 

@@ -96,24 +96,30 @@ class Indexing:
         finally:
             self.activity = ""
         with self.changing:
-            before = self.embedder, self._use
             splitter = self._splitter() if _sizes(embedder) == _sizes(self.embedder) else _splitter(embedder)
-            manifest = Manifest(use, embedder.prompts, splitter, former)
-            if splitter != self.library.splitter():
+            resplit = splitter != self.library.splitter()
+            if resplit:
                 self.library.replace_passages(self._split_all(embedder), splitter)
-            passages = self.library.passages()
-            vectors = cut(self.vectors(passages, embedder=embedder), use.dimension)
-            self._swaps += 1
             try:
-                self.index.rebuild(manifest, [passage.id for passage in passages], vectors, silent)
-                self.embedder, self._use = embedder, use
+                self._exchange(embedder, Manifest(use, embedder.prompts, splitter, former))
             except BaseException:
-                self.embedder, self._use = before
+                if resplit:  # the old index has the passages of the old rules
+                    self._resplit()
+                    self._mend()
                 raise
-            finally:
-                self._swaps += 1
             self.library.forget_vectors([use.fingerprint, *([former.fingerprint] if former else [])])
             self.measure()
+
+    def _exchange(self, embedder: Embedder, manifest: Manifest) -> None:
+        """Build an index with another embedder and put both in the place of the old ones."""
+        passages = self.library.passages()
+        vectors = cut(self.vectors(passages, embedder=embedder), manifest.dimension)
+        self._swaps += 1
+        try:
+            self.index.rebuild(manifest, [passage.id for passage in passages], vectors, silent)
+            self.embedder, self._use = embedder, manifest.embedder
+        finally:
+            self._swaps += 1
 
     @property
     def prepared(self) -> bool:
@@ -132,6 +138,7 @@ class Indexing:
         """Rebuild the index and swap it in, posts split anew if the rules changed; return how many passages it has."""
         with self.changing:
             self.embedder.load()
+            self._use = self._manifest().embedder
             if not self._resplit():
                 self.index.open(self._manifest(), self._sample())
             count = self._rebuild(report)
@@ -228,6 +235,7 @@ class Indexing:
         self.activity = "Loading the search model…"
         try:
             self.embedder.load()
+            self._use = self._manifest().embedder
             try:
                 if self._resplit() or self.index.open(self._manifest(), self._sample()) or self.index.worn:
                     self._rebuild(report)
@@ -285,8 +293,8 @@ class Indexing:
         """Return what the index is, or is to be, built with: what was chosen for this embedder stays chosen."""
         embedder, stored = self.embedder, self.index.stored()
         known = stored if stored and stored.fingerprint == embedder.fingerprint else None
-        self._use = known.embedder if known else InUse(embedder.fingerprint, embedder.dimension)
-        return Manifest(self._use, embedder.prompts, self._splitter(), known.former if known else None)
+        use = known.embedder if known else InUse(embedder.fingerprint, embedder.dimension)
+        return Manifest(use, embedder.prompts, self._splitter(), known.former if known else None)
 
     def _splitter(self) -> str:
         """Return the rules by which passages are made: a model that was tuned sizes them as its base did."""
@@ -303,9 +311,7 @@ class Indexing:
         ids = sorted(self.library.passage_ids())
         sample = self.library.passages(random.sample(ids, min(_SAMPLE, len(ids))))
         stored = self.library.vectors([passage.hash for passage in sample], self.embedder.fingerprint)
-        known = [passage for passage in sample if passage.hash in stored]
-        self._manifest()
-        return {passage.id: self._cut(stored[passage.hash]) for passage in known}
+        return {passage.id: self._cut(stored[passage.hash]) for passage in sample if passage.hash in stored}
 
 
 def _splitter(embedder: Embedder) -> str:

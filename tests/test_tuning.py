@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from rag.cut import cut
-from rag.errors import BadFile, BadQuestion, Busy, ModelError, NotFound
+from rag.errors import BadFile, BadQuestion, BadSetting, Busy, ModelError, NotFound, StoreError
 from rag.ports import Vectors
 from rag.records import Recipe
-from rag.tuning import exam
+from rag.tuning import command, exam
 from rag.tuning.run import Plan, Stage, Tuned, Wanted
 from tests.fakes import FakeEmbedder
 from tests.house import House
@@ -157,6 +157,25 @@ class TestTheExchange:
         assert in_use(kitchen) == before
         assert kitchen.engine.search("How long does rye keep?").hits[0].cosine is not None
 
+    def test_one_that_fails_after_splitting_anew_brings_the_old_passages_back(
+        self, kitchen: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = [(passage.post_id, passage.start, passage.end) for passage in kitchen.library.passages()]
+        kitchen.workshop.tuned.max_tokens = 24
+
+        def fail(*_: object) -> None:
+            raise StoreError("The disk is full. Free some.")
+
+        monkeypatch.setattr(kitchen.index, "rebuild", fail)
+        with pytest.raises(StoreError):
+            tuned(kitchen)
+        monkeypatch.undo()
+        after = [(passage.post_id, passage.start, passage.end) for passage in kitchen.library.passages()]
+        assert sorted(after) == sorted(before)
+        assert kitchen.engine._indexing.check().ok
+        assert tuned(kitchen, force=True).state == "installed"
+        assert kitchen.engine._indexing.check().ok
+
     def test_a_question_that_meets_the_exchange_is_asked_again(self, kitchen: House) -> None:
         indexing, calls = kitchen.engine._indexing, []
 
@@ -249,6 +268,16 @@ class TestTrouble:
             kitchen.engine.tuning.rollback()
         with pytest.raises(NotFound):
             kitchen.engine.tuning.publish("me/mine")
+
+
+def test_nothing_is_published_unasked(kitchen: House) -> None:
+    tuned(kitchen)
+    typed = {"rollback": False, "clear": False, "push": "me/mine"}
+    with pytest.raises(BadSetting, match="--yes"):
+        list(command.tune(kitchen.engine, **typed, yes=False))
+    assert kitchen.workshop.published == []
+    *_, last = command.tune(kitchen.engine, **typed, yes=True)
+    assert last["result"]["url"] == "https://hub.test/me/mine"
 
 
 def test_in_the_background_it_goes_on_whoever_watches(kitchen: House) -> None:

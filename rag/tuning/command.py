@@ -12,6 +12,10 @@ from rag.errors import BadSetting, NotFound
 from rag.records import Recipe
 from rag.tuning.run import SHOWN, Plan, Stage, Tuned, Wanted
 
+CONFIRM = (
+    "The tuned model in use would be sent to the Hub as {repo}, private. Examples with text of your posts are left out "
+    "of it, but it has learned from them."
+)
 _STEPS_TOLD = 5  # of a training; one line each
 
 
@@ -56,6 +60,8 @@ def tune(engine: Engine, **typed: Any) -> Iterator[dict[str, Any]]:
         gone = engine.tuning.clear()
         yield {"result": {"deleted": gone}, "text": f"{len(gone)} tuned models were deleted.\n"}
     elif typed["push"]:
+        if not typed["yes"]:
+            raise BadSetting(CONFIRM.format(repo=typed["push"]) + " Add --yes if you want that.")
         address = engine.tuning.publish(typed["push"])
         yield {"result": {"repo": typed["push"], "url": address}, "text": f"Published at {address}\n"}
     else:

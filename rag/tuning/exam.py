@@ -23,8 +23,7 @@ from rag.tuning.places import found_among
 HELD_OUT = 0.2  # share of the posts, or of the passages where there are few posts
 FEW = 10  # posts up to which passages are put aside
 LEAST = 8  # questions; fewer tell nothing
-QUESTIONS = 300
-"""Questions of each kind: 95 % certainty of a difference to about 0.03."""
+QUESTIONS = 300  # of each kind
 CORPUS = 3000  # passages that they are put to, those put aside among them
 WORSE = 0.005  # NDCG@10 that search as a whole may lose
 _DRAWN = 2000  # of the bootstrap

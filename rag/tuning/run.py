@@ -13,6 +13,7 @@ import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -100,7 +101,6 @@ class Tuned:
     seconds: float
     state: str
     losses: Sequence[float] = field(default_factory=list)
-    sizes: Mapping[int, int] = field(default_factory=dict)
 
 
 class Tuning:
@@ -228,8 +228,15 @@ class Tuning:
             raise NotFound("No tuned model is in use. Tune one first.")
         return self._workshop.publish(self._folder / model, repo)
 
-    def _alone(self) -> _Alone:
-        return _Alone(self._one)
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one tuning at a time do something. Raise Busy at once if another does."""
+        if not self._one.acquire(blocking=False):
+            raise Busy("A tuning is running already. Wait until it has ended, or cancel it.")
+        try:
+            yield
+        finally:
+            self._one.release()
 
     def _run(self, wanted: Wanted, force: bool, stop: Event) -> None:
         try:
@@ -310,8 +317,7 @@ class Tuning:
                 "There are too few posts to tune on: some must be put aside to measure with. Add more posts."
             )
         pairs = [pair for pair in self._raw(wanted, split.training, stop) if pair.question not in wanted.struck]
-        by_meaning = by_search(self._passages_for)
-        sifted = sift(pairs, self._library, by_meaning)
+        sifted = sift(pairs, self._library, by_search(self._passages_for))
         held = _held_out(sifted.kept, split)
         training = tuple(pair for pair in sifted.kept if pair not in held)
         if len(training) < LEAST_PAIRS:
@@ -395,20 +401,6 @@ class _Judged:
     hybrid: Mapping[str, float]
 
 
-class _Alone:
-    """Lets one tuning at a time do something. Raise Busy at once if another does."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise Busy("A tuning is running already. Wait until it has ended, or cancel it.")
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 def _held_out(pairs: Sequence[Pair], split: exam.Split) -> set[Pair]:
     """Return the pairs that stand in what was put aside: they measure, and never train."""
     return {pair for pair, _ in exam.own(pairs, split.held_out)}
@@ -425,5 +417,5 @@ def _mean(values: Mapping[str, float]) -> float:
 
 
 def _known(row: Mapping[str, Any]) -> Tuned:
-    numbered = {name: {int(dim): value for dim, value in row[name].items()} for name in ("before", "after", "sizes")}
+    numbered = {name: {int(dim): value for dim, value in row[name].items()} for name in ("before", "after")}
     return Tuned(**{**row, **numbered})
