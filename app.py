@@ -28,7 +28,7 @@ from models.writer import LlamaWriter
 from rag import commands, handover
 from rag.engine import Engine
 from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
-from rag.fetch import Fetcher
+from rag.incoming.fetch import Fetcher
 from rag.ports import Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from benchmarks.common import print_table
-from rag.overview import understood
-from rag.query import parse
+from rag.finding.overview import understood
+from rag.finding.query import parse
 
 TODAY = date(2025, 8, 14)  # a Thursday
 

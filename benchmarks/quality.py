@@ -1,8 +1,8 @@
 """Does the number that nobody judged tell the truth? `python -m benchmarks.quality [--cut DIMENSION] [set...]`.
 
 Beside each other: how often the right document comes first for questions that were judged, and the right passage for
-questions made of the posts (rag/questions.py). With --cut the embedder is made worse: only so many of its dimensions
-are kept, and the number must fall as the truth does."""
+questions made of the posts (rag/measuring/questions.py). With --cut the embedder is made worse: only so many of its
+dimensions are kept, and the number must fall as the truth does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.common import datasets, fresh_engine, print_table
 from models.embedder import SentenceTransformerEmbedder
 from rag.evaluate import evaluate
-from rag.quality import MODES, certainty
+from rag.measuring.quality import MODES, certainty
 
 COLUMNS = ("set", "search", "judged first", "made first", "95 %", "difference", "judged in 10", "made in 8")
 Shares = dict[str, tuple[float, float]]

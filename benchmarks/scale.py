@@ -34,8 +34,8 @@ from benchmarks.scale_rivals import FOUND, WARM, Searches, timed
 from models.embedder import SentenceTransformerEmbedder
 from rag import passages as splitting
 from rag.engine import Engine
+from rag.finding.query import parse
 from rag.ports import Embedder, Vectors
-from rag.query import parse
 from rag.records import NO_FILTERS, Filters, folded, id_of
 from rag.search import CANDIDATES, clean_question
 from rag.settings import read_settings

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.agreement import contradicts, names_in, numbers_in
+from rag.answering.agreement import contradicts, names_in, numbers_in
 from rag.markup import plain
 from rag.ports import Embedder, Nli, Vectors
 from rag.records import Citation, Hit, Sentence, Support

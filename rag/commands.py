@@ -18,18 +18,18 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, TypeVar
 
-from rag import query
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
 from rag.evaluate import evaluate
-from rag.followups import turns_of
+from rag.finding import query
+from rag.finding.followups import turns_of
+from rag.incoming.sources import described, is_address
 from rag.jobs import Job
 from rag.markup import plain
 from rag.ports import Progress
 from rag.readers import formats, printable
 from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
 from rag.search import clean_question
-from rag.sources import described, is_address
 from rag.tuning import command as tuning
 
 Event = dict[str, Any]

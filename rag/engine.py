@@ -1,6 +1,6 @@
 """The engine: adds posts, keeps them in step with where they come from, asks them, removes them.
 
-The parts never call each other; it does, and answering.py for the writer, sources.py for what comes in."""
+The parts never call each other; it does, and growing.py for the writer, sources.py for what comes in."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
 
-from rag.answering import REFUSAL, Clock, write
+from rag.answering.growing import REFUSAL, Clock, write
+from rag.answering.idle import Idle
+from rag.answering.trial import Trial
 from rag.citations import Verifier
 from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
-from rag.fetch import Fetcher
-from rag.idle import Idle
+from rag.finding.overview import overview
+from rag.finding.query import parse
+from rag.incoming.fetch import Fetcher
+from rag.incoming.intake import Intake, Opened, Task
+from rag.incoming.sites import Finding
+from rag.incoming.sources import Chosen, Sources
 from rag.indexing import Indexing, silent
-from rag.intake import Intake, Opened, Task
 from rag.jobs import Job, Jobs, Stop
-from rag.overview import overview
+from rag.measuring.quality import SHOWN, Quality
 from rag.ports import (
     Catalogue,
     Conversations,
@@ -40,8 +45,6 @@ from rag.ports import (
     Writer,
 )
 from rag.prompt import compose
-from rag.quality import SHOWN, Quality
-from rag.query import parse
 from rag.records import (
     Answer,
     Check,
@@ -58,9 +61,6 @@ from rag.records import (
     Turn,
 )
 from rag.search import clean_question, search
-from rag.sites import Finding
-from rag.sources import Chosen, Sources
-from rag.trial import Trial
 from rag.tuning.roundtrip import FIRST
 from rag.tuning.run import Tuning
 

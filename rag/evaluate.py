@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from rag.coverage import coverage_of
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
-from rag.followups import turns_of
+from rag.finding.coverage import coverage_of
+from rag.finding.followups import turns_of
 from rag.records import Found, Post, SearchMode, Turn
 
 POOLED = 100  # passages that are searched for and pooled into documents

@@ -15,10 +15,10 @@ from typing import TypeVar
 import numpy as np
 
 from rag import passages as splitting
-from rag.coverage import UNMEASURED, Scale, measured
-from rag.cut import Cut, cut
 from rag.errors import BadFile, StoreError
-from rag.fetch import Stopped
+from rag.finding.coverage import UNMEASURED, Scale, measured
+from rag.finding.cut import Cut, cut
+from rag.incoming.fetch import Stopped
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors
 from rag.records import Check, InUse, Manifest, Passage, Post

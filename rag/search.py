@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rag.coverage import UNMEASURED, Scale, coverage_of, probability
-from rag.cut import cut
 from rag.errors import BadQuestion
-from rag.followups import Asked, asked
+from rag.finding.coverage import UNMEASURED, Scale, coverage_of, probability
+from rag.finding.cut import cut
+from rag.finding.followups import Asked, asked
+from rag.finding.ranking import Candidates, Floats, Terms, scores
 from rag.ports import Embedder, Ids, Library, Neighbours, Reranker, Vectors
-from rag.ranking import Candidates, Floats, Terms, scores
 from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
 from rag.words import words_in
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.engine import Engine
-from rag.fetch import Fetcher
+from rag.incoming.fetch import Fetcher
 from rag.records import ENDED, FileProgress
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations

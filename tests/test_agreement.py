@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.agreement import contradicts, names_in, numbers_in
+from rag.answering.agreement import contradicts, names_in, numbers_in
 
 RYE = "The rye dough rests for 12 hours before it is baked."
 

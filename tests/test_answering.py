@@ -6,7 +6,7 @@ from threading import Event
 
 import pytest
 
-from rag.answering import QUOTED, Clock, write
+from rag.answering.growing import QUOTED, Clock, write
 from rag.citations import Verifier
 from rag.errors import ModelError
 from rag.records import Answer

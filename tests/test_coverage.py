@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rag.coverage import COVERED, REFUSED, UNMEASURED, UNRELATED, Scale, coverage_of, measured, probability
+from rag.finding.coverage import COVERED, REFUSED, UNMEASURED, UNRELATED, Scale, coverage_of, measured, probability
 from tests.fakes import FakeEmbedder
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.days import Days, days_of, take_days
+from rag.finding.days import Days, days_of, take_days
 
 TODAY = date(2025, 8, 14)  # a Thursday
 

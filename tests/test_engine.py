@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rag.answering import QUOTED, REFUSAL
+from rag.answering.growing import QUOTED, REFUSAL
 from rag.errors import BadQuestion, ModelError, NotFound, StoreError
 from rag.readers.limits import Limits
 from rag.records import Answer, Post

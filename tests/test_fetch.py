@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rag import wire
-from rag.addresses import absolute, canonical, closed
 from rag.errors import BadAddress, Gone
-from rag.fetch import USER_AGENT, Fetcher, Page, Stopped, document
+from rag.incoming import wire
+from rag.incoming.addresses import absolute, canonical, closed
+from rag.incoming.fetch import USER_AGENT, Fetcher, Page, Stopped, document
 from tests import loopback
 from tests.loopback import LoopbackSite, Reply, redirect
 
@@ -416,7 +416,7 @@ def test_a_crawl_delay_is_kept_but_not_an_endless_one(
         fetcher.get(site.address("/bread"))
     assert site.times[2] - site.times[1] >= 0.2
     assert site.times[3] - site.times[2] >= 0.2
-    monkeypatch.setattr("rag.fetch.LONGEST_CRAWL_DELAY", 0.1)
+    monkeypatch.setattr("rag.incoming.fetch.LONGEST_CRAWL_DELAY", 0.1)
     site.pages["/robots.txt"] = loopback.robots("User-agent: *\nCrawl-delay: 86400\n")
     hasty = Fetcher(allow_private=True, delay=0)
     for _ in range(2):

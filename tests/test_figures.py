@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rag.gold import Placed
-from rag.quality import MODES, Measured, Score
+from rag.measuring.gold import Placed
+from rag.measuring.quality import MODES, Measured, Score
 from rag.records import Found, Hit, Mark, Passage
 from rag.ui import figures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.followups import GOING_ON, WORDS_CARRIED, asked, leans, turns_of
+from rag.finding.followups import GOING_ON, WORDS_CARRIED, asked, leans, turns_of
 from rag.records import Turn
 from tests.fakes import FakeEmbedder
 

@@ -8,12 +8,12 @@ from threading import Event
 
 import pytest
 
-from rag import trial
+from rag.answering import trial
+from rag.answering.idle import Idle
+from rag.answering.trial import Trial
 from rag.errors import ModelError
-from rag.idle import Idle
 from rag.ports import Read, unread
 from rag.records import Prompt
-from rag.trial import Trial
 from tests.fakes import FakeCatalogue, FakeLibrary, FakeWriter
 from tests.house import House
 from tests.stories import FLATBREAD, SOURDOUGH

@@ -10,9 +10,9 @@ from markdown_it import MarkdownIt
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from rag.answering.offers import offers
 from rag.conversations import answer_of, as_markdown, as_text, kept
 from rag.errors import BadQuestion, NotFound
-from rag.offers import offers
 from rag.records import REMOVED, REMOVED_WORDS, Answer, Citation, Hit, Sentence, Talk
 from rag.ui import deeds
 from rag.ui import kept as on_the_page

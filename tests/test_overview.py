@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks import overview as benchmark
 from rag.errors import BadQuestion
-from rag.overview import overview, understood
-from rag.query import parse
+from rag.finding.overview import overview, understood
+from rag.finding.query import parse
 from rag.records import Answer, Post
 from tests.fakes import FakeLibrary
 from tests.house import House

@@ -13,8 +13,8 @@ import pytest
 
 from rag.errors import FootnoteError, NotFound
 from rag.evaluate import evaluate, read_collection
-from rag.quality import MODES, Measured, certainty
-from rag.questions import COPIED, MadeQuestion, check_questions, make_questions
+from rag.measuring.quality import MODES, Measured, certainty
+from rag.measuring.questions import COPIED, MadeQuestion, check_questions, make_questions
 from rag.words import stems_of
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH

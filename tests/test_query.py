@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import BadQuestion
-from rag.query import Query, described, narrowing, parse
+from rag.finding.query import Query, described, narrowing, parse
 from rag.records import Filters, folded
 
 

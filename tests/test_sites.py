@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from rag.errors import BadAddress, BadFile, Gone
-from rag.fetch import Fetcher
+from rag.incoming.fetch import Fetcher
+from rag.incoming.sites import Finding, Listing, discover, listing
 from rag.readers.outline import not_a_post, outline
 from rag.records import Document, Entry, Outline, Post, Refused
-from rag.sites import Finding, Listing, discover, listing
 from tests import loopback
 from tests.loopback import LoopbackSite, Reply, redirect
 
@@ -201,8 +201,8 @@ def test_only_pages_of_this_host_that_may_be_posts_are_listed(site: LoopbackSite
 def test_a_vast_site_is_read_up_to_a_limit(
     site: LoopbackSite, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag.sites.MAX_PAGES", 30)
-    monkeypatch.setattr("rag.sites.MAX_SITEMAPS", 5)
+    monkeypatch.setattr("rag.incoming.sites.MAX_PAGES", 30)
+    monkeypatch.setattr("rag.incoming.sites.MAX_SITEMAPS", 5)
     site.pages["/sitemap.xml"] = loopback.sitemap_index([site.address(f"/{n}.xml") for n in range(100)])
     for n in range(100):
         site.pages[f"/{n}.xml"] = loopback.sitemap({site.address(f"/{n}/{m}"): "" for m in range(2)})

@@ -107,7 +107,7 @@ class TestClosing:
         self, house: House, site: LoopbackSite, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr("rag.sources.listing", kill)
+            patch.setattr("rag.incoming.sources.listing", kill)
             with pytest.raises(KeyboardInterrupt):
                 list(house.engine._sources.add([("site", site.address())], Stop()))
         house.restart()

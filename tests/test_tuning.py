@@ -9,8 +9,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from rag.cut import cut
 from rag.errors import BadFile, BadQuestion, BadSetting, Busy, ModelError, NotFound, StoreError
+from rag.finding.cut import cut
 from rag.ports import Vectors
 from rag.records import Recipe
 from rag.tuning import command, exam

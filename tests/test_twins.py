@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.incoming.twins import KEPT, SAME, is_copy, likeness, sketch
 from rag.records import Post
-from rag.twins import KEPT, SAME, is_copy, likeness, sketch
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 
 

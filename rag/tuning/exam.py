@@ -13,8 +13,8 @@ from statistics import fmean
 
 import numpy as np
 
+from rag.measuring.questions import check_questions, make_questions
 from rag.ports import Embedder, Ids, Library, Vectors
-from rag.questions import check_questions, make_questions
 from rag.records import Pair, Passage
 from rag.search import search
 from rag.tuning.pairs import pairs_from_text

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from rag.questions import ASKS, LEFTOVER
+from rag.measuring.questions import ASKS, LEFTOVER
 from rag.records import PairOrigin
 from rag.words import STOP_WORDS, stems_of
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from threading import Event
 
 from rag.markup import plain
+from rag.measuring.questions import CODE, NO_PROSE
 from rag.ports import Conversations, Library, Writer
-from rag.questions import CODE, NO_PROSE
 from rag.records import Pair, Passage, Prompt, Segment
 from rag.sentences import sentence_spans
 from rag.tuning.furniture import is_furniture

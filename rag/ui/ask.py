@@ -12,8 +12,8 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError, NotFound
-from rag.overview import tags_of
-from rag.query import narrowing
+from rag.finding.overview import tags_of
+from rag.finding.query import narrowing
 from rag.records import Answer
 from rag.search import clean_question
 from rag.ui import deeds, kept, render

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
-from rag.query import parse
+from rag.finding.query import parse
 from rag.records import Answer, Thumb, Turn
 
 REMEMBERED = 6  # questions before the one that is asked; a follow-up leans on the last ones

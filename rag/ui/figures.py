@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 
-from rag.gold import Placed
 from rag.markup import plain
-from rag.quality import MODES, SHOWN, Measured, certainty
+from rag.measuring.gold import Placed
+from rag.measuring.quality import MODES, SHOWN, Measured, certainty
 from rag.records import Coverage, Found, Hit, SearchMode
 from rag.ui.render import short
 from rag.words import stem, stems_of

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from rag.answering.offers import offers
 from rag.conversations import kept
 from rag.engine import Engine
 from rag.errors import FootnoteError, NotFound
-from rag.offers import offers
 from rag.records import Thumb
 from rag.ui import deeds, render
 from rag.ui.conversation import Conversation, Exchange

@@ -13,7 +13,7 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
-from rag.sources import described, is_address
+from rag.incoming.sources import described, is_address
 from rag.ui import render
 from rag.ui.sources import build as build_sources
 

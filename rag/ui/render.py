@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from rag.engine import Engine
+from rag.finding.query import described, parse
 from rag.jobs import Job
 from rag.markup import plain
-from rag.query import described, parse
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
 from rag.ui import deeds
 from rag.ui.conversation import Exchange, unfiltered

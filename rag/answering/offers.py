@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from rag.errors import BadQuestion
+from rag.finding.query import parse
 from rag.markup import plain
-from rag.query import parse
-from rag.questions import check_questions
+from rag.measuring.questions import check_questions
 from rag.records import NO_FILTERS, Answer, Hit
 from rag.words import stems_of
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rag.errors import NotFound
+from rag.incoming.twins import SAME, likeness, sketch
 from rag.ports import Gold, Library
 from rag.records import Judged, Mark, Passage
-from rag.twins import SAME, likeness, sketch
 
 
 @dataclass(frozen=True)

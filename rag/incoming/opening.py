@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
-from rag.addresses import canonical
 from rag.errors import BadFile, Gone
-from rag.fetch import Fetcher, Stopped, document
-from rag.intake import Opened
+from rag.incoming.addresses import canonical
+from rag.incoming.fetch import Fetcher, Stopped, document
+from rag.incoming.intake import Opened
 from rag.ports import Library, Readers
 from rag.readers import printable
 from rag.records import Document, Entry, Item, Post

@@ -17,11 +17,11 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from rag.errors import FootnoteError, ModelError
-from rag.fetch import Stopped
+from rag.incoming.fetch import Stopped
+from rag.incoming.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 from rag.indexing import Indexing
 from rag.ports import Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
-from rag.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 
 SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
 NO_POST = "no post was found in this file. Check that it holds one and add it again."

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 
 import httpcore
 
-from rag.addresses import absolute, canonical, host_of
 from rag.errors import BadAddress, Gone
+from rag.incoming.addresses import absolute, canonical, host_of
+from rag.incoming.wire import STEP, Clock, Guard, NoHost, Shut, Stopped, Untrusted, trust
 from rag.records import Document
-from rag.wire import STEP, Clock, Guard, NoHost, Shut, Stopped, Untrusted, trust
 
 __all__ = ["Fetcher", "Page", "Stopped", "canonical", "document"]
 

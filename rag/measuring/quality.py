@@ -16,10 +16,10 @@ from threading import Event
 from typing import Any, Protocol, get_args
 
 from rag.errors import FootnoteError
-from rag.gold import GoldSet, Placed
 from rag.jobs import SURPRISE
+from rag.measuring.gold import GoldSet, Placed
+from rag.measuring.questions import MadeQuestion, check_questions, make_questions
 from rag.ports import Catalogue, Embedder, Gold, Library
-from rag.questions import MadeQuestion, check_questions, make_questions
 from rag.records import Found, SearchMode
 
 SAMPLE = 200  # questions of one measurement: 95 % certainty to about 6 of 100

@@ -13,16 +13,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from rag.addresses import canonical
 from rag.errors import BadAddress, BadFile, FootnoteError, Gone, NotFound
-from rag.fetch import Fetcher, Stopped
-from rag.intake import Intake, Task
+from rag.incoming.addresses import canonical
+from rag.incoming.fetch import Fetcher, Stopped
+from rag.incoming.intake import Intake, Task
+from rag.incoming.opening import Opener, Opening
+from rag.incoming.sites import Finding, discover, listing
 from rag.jobs import Stop
-from rag.opening import Opener, Opening
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
 from rag.records import Entry, FileProgress, Item, Source, SourceKind, id_of
-from rag.sites import Finding, discover, listing
 
 Chosen = tuple[SourceKind, str]
 """(kind, location) of a source that the person chose."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rag.days import days_of
+from rag.finding.days import days_of
 from rag.records import NO_FILTERS, Filters
 
 _QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂", '"'))

@@ -1,6 +1,6 @@
 """Connections to addresses that have been checked, on which no step outlasts its request.
 
-Apart from `rag.fetch`, because this is all that stands between a post's links and the person's own network.
+Apart from `rag.incoming.fetch`, because this is all that stands between a post's links and the person's own network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import httpcore
 
-from rag.addresses import closed
+from rag.incoming.addresses import closed
 
 CONNECT_SECONDS = 8.0  # for each address of a host
 STEP = 0.2  # seconds between two looks at whether to stop

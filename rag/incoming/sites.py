@@ -1,6 +1,6 @@
 """What lies at an address, a page, a feed or a whole site, and which posts a remembered one lists now.
 
-Apart from `rag.fetch`, which knows nothing of blogs; and from the readers, which know nothing of networks.
+Apart from `rag.incoming.fetch`, which knows nothing of blogs; and from the readers, which know nothing of networks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from threading import Event
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
-from rag.addresses import canonical, host_of, same_host
 from rag.errors import BadAddress, BadFile, Gone
-from rag.fetch import ACCEPT, Fetcher, Page, document
+from rag.incoming.addresses import canonical, host_of, same_host
+from rag.incoming.fetch import ACCEPT, Fetcher, Page, document
 from rag.ports import Readers
 from rag.records import Entry, Outline
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from rag.days import Days, take_days
+from rag.finding.days import Days, take_days
+from rag.finding.query import Query, described
 from rag.ports import Library
-from rag.query import Query, described
 from rag.records import NO_FILTERS, Filters, StoredPost, folded
 from rag.words import words_of
 

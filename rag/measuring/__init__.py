@@ -1,0 +1,1 @@
+"""How good search is on a person's own posts: questions made from them, and what the person marked right."""
