@@ -14,7 +14,8 @@ from rag.finding.cut import cut
 from rag.ports import Vectors
 from rag.records import Recipe
 from rag.tuning import command, exam
-from rag.tuning.run import Plan, Stage, Tuned, Wanted
+from rag.tuning.run import Plan, Stage, Wanted
+from rag.tuning.shelf import Tuned
 from tests.fakes import FakeEmbedder
 from tests.house import House
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-import threading
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from threading import Event
 from typing import Any, Protocol, get_args
 
+from rag.background import Background
 from rag.errors import FootnoteError
-from rag.jobs import SURPRISE
 from rag.measuring.gold import GoldSet, Placed
 from rag.measuring.questions import MadeQuestion, check_questions, make_questions
 from rag.ports import Catalogue, Embedder, Gold, Library
@@ -74,49 +72,28 @@ class Measured:
     refused: int = 0
 
 
-class Quality:
+class Quality(Background):
     """Measures search in the background and remembers what came out. Safe to call from several threads."""
 
     def __init__(
         self, library: Library, catalogue: Catalogue, gold: Gold, embedder: Callable[[], Embedder], engine: Searches
     ) -> None:
         """Join the parts; nothing is measured yet."""
+        super().__init__()
         self._library = library
         self._catalogue = catalogue
         self._embedder = embedder
         self._engine = engine
-        self._stop = Event()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
         self.gold = GoldSet(gold, library)
         """What the person has judged."""
         self.progress = ("", 0, 0)
         """What is being done, how much of it is, and how much there is of it."""
-        self.failure = ""
-        """Why the last measurement has failed, for people; empty when it has not."""
-
-    @property
-    def running(self) -> bool:
-        """Whether a measurement goes on."""
-        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin to measure, in a thread of its own, unless that goes on already."""
-        with self._starting:
-            if not self.running:
-                self._stop, self.failure, self.progress = Event(), "", ("Loading the search model", 0, 0)
-                self._thread = threading.Thread(target=self._run, daemon=True)
-                self._thread.start()
-
-    def cancel(self) -> None:
-        """End the measurement that goes on; nothing of it is kept."""
-        self._stop.set()
-
-    def close(self) -> None:
-        """End the measurement that goes on, and wait until it has let go of the library."""
-        self.cancel()
-        if self._thread is not None:
-            self._thread.join()
+        """Begin to measure, in a thread of its own, unless that goes on already; cancelled, nothing of it is kept."""
+        if not self.running:
+            self.progress = ("Loading the search model", 0, 0)
+        self.begin(self._run)
 
     def history(self) -> list[Measured]:
         """Return the measurements that are remembered, newest first."""
@@ -146,17 +123,11 @@ class Quality:
             return None
         return Measured(moment, self._embedder().name, self._library.count()[1], count, scores, **judged)
 
-    def _run(self) -> None:
-        try:
-            measured = self.measure(self._stop)
-            if measured:
-                rows = [asdict(known) for known in [measured, *self.history()][:_KEPT]]
-                self._catalogue.note(_NOTE, json.dumps(rows))
-        except FootnoteError as error:
-            self.failure = str(error)
-        except Exception as error:  # the last stop before the page
-            traceback.print_exception(error)
-            self.failure = SURPRISE
+    def _run(self, stop: Event) -> None:
+        measured = self.measure(stop)
+        if measured:
+            rows = [asdict(known) for known in [measured, *self.history()][:_KEPT]]
+            self._catalogue.note(_NOTE, json.dumps(rows))
 
     def _questions(self, stop: Event) -> list[MadeQuestion]:
         """Make the questions; stopped, return those that there are."""

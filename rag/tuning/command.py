@@ -10,7 +10,8 @@ from typing import Any
 from rag.engine import Engine
 from rag.errors import BadSetting, NotFound
 from rag.records import Recipe
-from rag.tuning.run import SHOWN, Plan, Stage, Tuned, Wanted
+from rag.tuning.run import SHOWN, Plan, Stage, Wanted
+from rag.tuning.shelf import Tuned
 
 CONFIRM = (
     "The tuned model in use would be sent to the Hub as {repo}, private. Examples with text of your posts are left out "

@@ -5,47 +5,53 @@ What was in use before is kept, to go back to."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
-import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import fmean
 from threading import Event
-from typing import Any
 
-from rag.errors import BadQuestion, Busy, FootnoteError, NotFound
+from rag.background import Background
+from rag.errors import Busy, NotFound
+from rag.incoming.wire import Stopped
 from rag.indexing import Indexing
-from rag.jobs import SURPRISE
-from rag.ports import Catalogue, Conversations, Embedder, Library, Workshop, Writer
-from rag.records import InUse, Pair, Passage, Recipe, Step
+from rag.ports import Catalogue, Conversations, Embedder, Library, Progress, Workshop, Writer
+from rag.records import Pair, Passage, Recipe, Step
 from rag.tuning import exam
 from rag.tuning.exam import Questions
 from rag.tuning.pairs import pairs_asked, pairs_from_text, pairs_from_writer
 from rag.tuning.reading import in_library, pairs_from_file
 from rag.tuning.roundtrip import by_search
+from rag.tuning.shelf import TRAINING, Shelf, Tuned
 from rag.tuning.sift import Sifted, sift
 
 PAIRS = 1000  # made of the posts' own text, if no more are wanted
 LEAST_PAIRS = 20  # fewer teach nothing
 MINUTES = 10.0  # that training may take if nobody says otherwise
 SHOWN = ("ndcg@10", "accuracy@1", "accuracy@10", "mrr@10")
-_KEPT = 20  # runs that are remembered
-_NOTE = "tunings"
-_TRAINING = "training"  # the folder of a training that is not finished
+STAGES = MAKING, TIMING, LEARNING, BEFORE, AFTER = (
+    "Making pairs of your posts",
+    "Trying a few steps, to tell how long it takes",
+    "Training",
+    "Measuring what it was before",
+    "Measuring what it is now",
+)
+"""What is done, one after the other."""
+_BUSY = "A tuning is running already. Wait until it has ended, or cancel it."
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a person wants tuned, and how. `pairs` is their own file, `base` another model to begin with, "" the one
-    that the settings name; `minutes` bounds the training; `asked` lets questions with a thumbs-up count."""
+    that the settings name; `minutes` bounds the training; `asked` lets questions with a thumbs-up count; `struck` are
+    questions not to train on; `install`: what passes the gate is put into use at once, and does not wait for that."""
 
     pairs: str = ""
     base: str = ""
@@ -53,18 +59,22 @@ class Wanted:
     minutes: float | None = None
     asked: bool = True
     struck: frozenset[str] = frozenset()
-    """Questions that the person does not want trained on."""
+    install: bool = True
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a tuning will do: the pairs, what they were put aside for, how it trains and how long that takes."""
+    """What a tuning will do: the pairs, what they were put aside for, how it trains and how long that takes.
+
+    `library` is how many posts and passages there were.
+    """
 
     sifted: Sifted
     split: exam.Split
     recipe: Recipe
     pairs: tuple[Pair, ...]
     seconds: float
+    library: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -77,33 +87,7 @@ class Stage:
     step: Step | None = None
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What came of a tuning. `before` and `after` are the metrics by width; `hybrid` is NDCG@10 of search as a whole.
-
-    `state`: "installed", "refused" (it did not pass, and can still be insisted on), "former" (it was in use), "gone".
-    """
-
-    moment: str
-    model: str
-    base: str
-    made: int
-    kept: int
-    trained_on: int
-    refused: Mapping[str, int]
-    questions: Mapping[str, int]
-    before: Mapping[int, Mapping[str, float]]
-    after: Mapping[int, Mapping[str, float]]
-    hybrid_before: float
-    hybrid_after: float
-    confidence: float
-    reason: str
-    seconds: float
-    state: str
-    losses: Sequence[float] = field(default_factory=list)
-
-
-class Tuning:
+class Tuning(Background):
     """Tunes the embedder in the background and remembers what came of it. Safe to call from several threads."""
 
     def __init__(
@@ -118,56 +102,49 @@ class Tuning:
         passages_for: Callable[[str], Sequence[Passage]],
     ) -> None:
         """Join the parts. Models lie in `folder`; by `passages_for`, a search, pairs must find their passages."""
+        super().__init__()
         self._library = library
-        self._catalogue = catalogue
         self._conversations = conversations
         self._indexing = indexing
         self._workshop = workshop
-        self._folder = folder
         self._question_writer = question_writer
         self._passages_for = passages_for
+        self._shelf = Shelf(folder, catalogue, indexing, workshop)
         self._one = threading.Lock()
-        self._stop = Event()
-        self._thread: threading.Thread | None = None
         self.stage = Stage("")
         """How far it is."""
         self.losses: list[float] = []
         """The loss after each step of the training that runs, or ran last."""
-        self.plan: Plan | None = None
-        """What was looked at last."""
-        self.failure = ""
-        """Why the last tuning has failed, for people; empty when it has not."""
+        self._plan: Plan | None = None
+        self.changes = 0
+        """A number that grows whenever something here has changed that is not told by `stage` and `losses`."""
+        self.history = self._shelf.history
+        self.use = self._shelf.use
 
     @property
     def running(self) -> bool:
-        """Whether a tuning goes on."""
-        return self._one.locked()
+        """Whether something goes on, begun here or by a command."""
+        return self._one.locked() or super().running
+
+    @property
+    def plan(self) -> Plan | None:
+        """What was looked at last, or is being done; None once posts have come or gone: it holds text of theirs."""
+        if self._plan and self._plan.library != self._library.count():
+            self._plan = None
+        return self._plan
+
+    def do(self, work: Callable[[Event], object]) -> None:
+        """Do one of the things below in the background. Raise Busy if something goes on already."""
+        if self.running or not self.begin(work):
+            raise Busy(_BUSY)
 
     def start(self, wanted: Wanted, *, force: bool = False) -> None:
-        """Begin to tune, in a thread of its own. Raise Busy if that goes on already."""
-        if self.running:
-            raise Busy("A tuning is running already. Wait until it has ended, or cancel it.")
-        self._stop, self.failure = Event(), ""
-        self._thread = threading.Thread(target=self._run, args=(wanted, force, self._stop), daemon=True)
-        self._thread.start()
-
-    def cancel(self) -> None:
-        """End the tuning that goes on; the same tuning goes on later where it was."""
-        self._stop.set()
-
-    def close(self) -> None:
-        """End the tuning that goes on, and wait for it."""
-        self.cancel()
-        if self._thread is not None:
-            self._thread.join()
-
-    def history(self) -> list[Tuned]:
-        """Return what came of earlier tunings, newest first."""
-        return [_known(row) for row in json.loads(self._catalogue.fact(_NOTE) or "[]")]
+        """Begin to tune in the background; cancelled, it goes on later where it was. Raise Busy."""
+        self.do(lambda stop: list(self.tune(wanted, stop, force=force)))
 
     def look(self, wanted: Wanted, stop: Event) -> Plan:
         """Make the pairs and say what a tuning would do, without doing it. Raise FootnoteError."""
-        with self._alone():
+        with self._alone(MAKING, stop):
             return self._planned(wanted, stop)
 
     def tune(self, wanted: Wanted, stop: Event, *, force: bool = False) -> Iterator[Stage | Plan | Tuned]:
@@ -175,110 +152,87 @@ class Tuning:
 
         Whatever happens before the last step, what is in use stays. If `stop` is set it ends without a result.
         """
-        with self._alone():
-            yield from self._steps(wanted, stop, force)
+        with self._alone(MAKING, stop) as report, suppress(Stopped):
+            for event in self._steps(wanted, stop, report, force):
+                if isinstance(event, Stage):
+                    self.stage = event
+                yield event
 
-    def install(self, model: str) -> None:
+    def install(self, model: str, stop: Event | None = None) -> None:
         """Put a tuned model into use, whatever the gate said. Raise NotFound, Busy, ModelError or StoreError."""
-        with self._alone():
-            known = next((run for run in self.history() if run.model == model), None)
-            if known is None or not (self._folder / model).is_dir():
-                raise NotFound(f"There is no tuned model {model}. Tune again.")
-            self._install(model, known.base)
+        with self._alone("Putting it into use", stop) as report:
+            self._shelf.install(model, report)
 
     def choose(self, dimension: int) -> None:
         """Search with the first numbers of the vectors from now on; nothing is embedded again. Raise FootnoteError."""
-        with self._alone():
-            embedder, manifest = self._indexing.embedder, self._indexing.in_use
-            if not 0 < dimension <= embedder.dimension:
-                raise BadQuestion(f"The vectors have {embedder.dimension} numbers. Choose from 1 to that.")
-            use = replace(manifest.embedder, dimension=dimension)
-            self._indexing.swap(embedder, use, former=manifest.former)
+        with self._alone("Cutting the vectors"):
+            self._shelf.choose(dimension)
 
-    def rollback(self) -> str:
+    def rollback(self, stop: Event | None = None) -> str:
         """Go back to the embedder that was in use before; return its name. Raise NotFound, Busy or ModelError."""
-        with self._alone():
-            self._indexing.prepare()
-            manifest = self._indexing.in_use
-            former = manifest.former
-            if former is None:
-                raise NotFound("There is no former model to go back to. Tune one first.")
-            embedder = self._workshop.open(str(self._folder / former.model) if former.model else "")
-            self._indexing.swap(embedder, former, former=manifest.embedder)
-            self._mark(former.model, manifest.embedder.model)
-            return embedder.name
+        with self._alone("Going back", stop) as report:
+            return self._shelf.rollback(report)
+
+    def discard(self, model: str) -> None:
+        """Delete a tuned model that is not in use. Raise NotFound, Busy, or BadQuestion if it is in use."""
+        with self._alone("Deleting it"):
+            self._shelf.discard(model)
 
     def clear(self) -> list[str]:
         """Delete every tuned model that is neither in use nor what can be gone back to; return their names."""
-        with self._alone():
-            self._indexing.prepare()
-            manifest = self._indexing.in_use
-            kept = {manifest.embedder.model, manifest.former.model if manifest.former else ""}
-            gone = [path.name for path in self._folder.glob("*") if path.is_dir() and path.name not in kept]
-            for name in gone:
-                shutil.rmtree(self._folder / name, ignore_errors=True)
-            self._note([replace(run, state="gone") if run.model in gone else run for run in self.history()])
-            return sorted(set(gone) - {_TRAINING})
+        with self._alone("Deleting them"):
+            return self._shelf.clear()
 
     def publish(self, repo: str) -> str:
         """Send the tuned model in use to the Hub, private; return its address. Raise NotFound or ModelError."""
-        self._indexing.prepare()
-        model = self._indexing.in_use.embedder.model
-        if not model:
-            raise NotFound("No tuned model is in use. Tune one first.")
-        return self._workshop.publish(self._folder / model, repo)
+        return self._shelf.publish(repo)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one tuning at a time do something. Raise Busy at once if another does."""
+    def _alone(self, what: str, stop: Event | None = None) -> Iterator[Progress]:
+        """Let one at a time do something, and tell how far it is. Raise Busy at once if another does."""
         if not self._one.acquire(blocking=False):
-            raise Busy("A tuning is running already. Wait until it has ended, or cancel it.")
+            raise Busy(_BUSY)
+        stop = self._stop = stop or Event()
+        self.stage, self.failure = Stage(what), ""
+
+        def report(done: int, total: int) -> None:
+            if stop.is_set():
+                raise Stopped
+            self.stage = replace(self.stage, done=done, total=total)
+
         try:
-            yield
+            yield report
         finally:
+            self.stage = Stage("")
+            self.changes += 1
             self._one.release()
 
-    def _run(self, wanted: Wanted, force: bool, stop: Event) -> None:
-        try:
-            for event in self.tune(wanted, stop, force=force):
-                if isinstance(event, Stage):
-                    self.stage = event
-        except FootnoteError as error:
-            self.failure = str(error)
-        except Exception as error:  # the last stop before the page
-            traceback.print_exception(error)
-            self.failure = SURPRISE
-
-    def _steps(self, wanted: Wanted, stop: Event, force: bool) -> Iterator[Stage | Plan | Tuned]:
+    def _steps(self, wanted: Wanted, stop: Event, report: Progress, force: bool) -> Iterator[Stage | Plan | Tuned]:
         began = time.monotonic()
-        yield Stage("Making pairs of your posts")
+        self.losses = []
+        yield Stage(MAKING)
         plan = self._planned(wanted, stop)
-        if stop.is_set():
-            return
         yield plan
         base = self._workshop.folder(wanted.base)
-        self.losses = []
-        training = self._folder / _TRAINING
+        training = self._shelf.folder / TRAINING
         for step in self._workshop.train(base, plan.pairs, plan.recipe, training, stop):
             if step.loss is not None:
                 self.losses.append(step.loss)
-            yield Stage("Training", step.done, step.total, step)
+            yield Stage(LEARNING, step.done, step.total, step)
         made = self._workshop.finished(training)
         if stop.is_set() or made is None:
             return
-        yield Stage("Measuring what it was before")
+        plan, lost = self._left(plan)
+        yield Stage(BEFORE)
         asked = exam.questions(plan.split, self._library, self._indexing.asking, plan.sifted.kept, plan.recipe.seed)
-        before = self._judged(self._workshop.open(wanted.base), plan, asked)
-        current = before if self._in_use_is(wanted.base) else self._judged(self._indexing.asking, plan, asked)
-        yield Stage("Measuring what it is now")
-        after = self._judged(self._workshop.open(str(made)), plan, asked)
-        if stop.is_set():
-            return
+        before = self._judged(self._workshop.open(wanted.base), plan, asked, report)
+        current = before if self._in_use_is(wanted.base) else self._judged(self._indexing.asking, plan, asked, report)
+        yield Stage(AFTER)
+        after = self._judged(self._workshop.open(str(made)), plan, asked, report)
         verdict = exam.verdict(current.ndcg, after.ndcg, current.hybrid, after.hybrid, plan.recipe.seed)
-        name = self._name(wanted.base)
         tuned = Tuned(
             moment=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            model=name,
+            model=self._name(wanted.base),
             base=wanted.base,
             made=plan.sifted.made,
             kept=len(plan.sifted.kept),
@@ -292,21 +246,23 @@ class Tuning:
             confidence=verdict.confidence,
             reason=verdict.reason,
             seconds=round(time.monotonic() - began, 1),
-            state="refused",
             losses=self.losses[:],
+            current=_mean(current.ndcg),
+            lost=lost,
         )
         self._describe(tuned, plan, made, training, asked)
-        made.rename(self._folder / name)
+        made.rename(self._shelf.folder / tuned.model)
         shutil.rmtree(training, ignore_errors=True)
-        self._note([tuned, *self.history()])
-        if verdict.better or force:
+        self._shelf.remember(tuned)
+        self._plan = None
+        if force or (verdict.better and wanted.install):
             yield Stage("Putting it into use")
-            self._install(name, wanted.base)
-            tuned = replace(tuned, state="installed")
-        yield tuned
+            self._shelf.install(tuned.model, report)
+        yield self.history()[0]
 
     def _planned(self, wanted: Wanted, stop: Event) -> Plan:
         self._indexing.prepare()
+        library = self._library.count()
         recipe = wanted.recipe or Recipe()
         base = self._workshop.open(wanted.base)
         base.load()
@@ -317,17 +273,38 @@ class Tuning:
                 "There are too few posts to tune on: some must be put aside to measure with. Add more posts."
             )
         pairs = [pair for pair in self._raw(wanted, split.training, stop) if pair.question not in wanted.struck]
+        if stop.is_set():
+            raise Stopped
         sifted = sift(pairs, self._library, by_search(self._passages_for))
         held = _held_out(sifted.kept, split)
         training = tuple(pair for pair in sifted.kept if pair not in held)
         if len(training) < LEAST_PAIRS:
             raise NotFound(_too_few(sifted, len(training)))
-        folder = self._workshop.folder(wanted.base)
-        pace = self._workshop.pace(folder, training, recipe)
+        self.stage = Stage(TIMING)
+        pace = self._workshop.pace(self._workshop.folder(wanted.base), training, recipe)
+        if stop.is_set():
+            raise Stopped
         budget = 60 * (wanted.minutes or MINUTES)
         recipe, chosen = self._workshop.fitted(recipe, training, pace, budget)
-        self.plan = Plan(sifted, split, recipe, chosen, pace.seconds(len(chosen), recipe.epochs))
-        return self.plan
+        self._plan = Plan(sifted, split, recipe, chosen, pace.seconds(len(chosen), recipe.epochs), library)
+        self.changes += 1
+        return self._plan
+
+    def _left(self, plan: Plan) -> tuple[Plan, int]:
+        """Return a plan without the passages that were removed or changed meanwhile, and how many those are.
+
+        Raise NotFound if that leaves nothing to measure with; the model that learned from them is thrown away.
+        """
+        hashes = {passage.id: passage.hash for passage in self._library.passages()}
+        training, held_out = (
+            tuple(passage for passage in part if hashes.get(passage.id) == passage.hash)
+            for part in (plan.split.training, plan.split.held_out)
+        )
+        if not training or not held_out:
+            shutil.rmtree(self._shelf.folder / TRAINING, ignore_errors=True)
+            raise NotFound("The posts it was to be measured with were removed while it trained. Nothing was changed.")
+        lost = len(plan.split.training) + len(plan.split.held_out) - len(training) - len(held_out)
+        return replace(plan, split=exam.Split(training, held_out)), lost
 
     def _raw(self, wanted: Wanted, passages: Sequence[Passage], stop: Event) -> list[Pair]:
         """Return every pair that there is, good or not: the person's own, or else what the posts and a writer give."""
@@ -338,12 +315,13 @@ class Tuning:
             pairs += pairs_from_writer(passages, self._question_writer, PAIRS, stop)
         return [*pairs, *pairs_from_text(passages, PAIRS)]
 
-    def _judged(self, embedder: Embedder, plan: Plan, asked: Questions) -> _Judged:
+    def _judged(self, embedder: Embedder, plan: Plan, asked: Questions, report: Progress) -> _Judged:
         """Hold an embedder against the questions, at each width, alone and in search as a whole."""
+        report(0, 0)
         embedder.load()
         found = self._workshop.exam(embedder, asked.queries, asked.corpus, asked.relevant)
         dims = sorted({found.width, *(dim for dim in plan.recipe.dims if dim <= found.width)}, reverse=True)
-        vectors = self._indexing.vectors(asked.passages, embedder=embedder)
+        vectors = self._indexing.vectors(asked.passages, report, embedder)
         hybrid = exam.hybrid(asked, self._library, embedder, vectors)
         return _Judged({dim: found.at(dim) for dim in dims}, found.ndcg(found.width), hybrid)
 
@@ -377,22 +355,6 @@ class Tuning:
             },
         )
 
-    def _install(self, model: str, base: str) -> None:
-        """Put a tuned model into use, and remember what was before."""
-        embedder = self._workshop.open(str(self._folder / model))
-        embedder.load()
-        former = self._indexing.in_use.embedder
-        use = InUse(embedder.fingerprint, embedder.dimension, model, base)
-        self._indexing.swap(embedder, use, former=former)
-        self._mark(model, former.model)
-
-    def _mark(self, installed: str, former: str) -> None:
-        states = {installed: "installed", former: "former"}
-        self._note([replace(run, state=states.get(run.model, run.state)) for run in self.history()])
-
-    def _note(self, runs: Sequence[Tuned]) -> None:
-        self._catalogue.note(_NOTE, json.dumps([asdict(run) for run in runs[:_KEPT]]))
-
 
 @dataclass(frozen=True)
 class _Judged:
@@ -414,8 +376,3 @@ def _too_few(sifted: Sifted, count: int) -> str:
 
 def _mean(values: Mapping[str, float]) -> float:
     return round(fmean(values.values()), 4) if values else 0.0
-
-
-def _known(row: Mapping[str, Any]) -> Tuned:
-    numbered = {name: {int(dim): value for dim, value in row[name].items()} for name in ("before", "after")}
-    return Tuned(**{**row, **numbered})
