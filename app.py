@@ -35,6 +35,7 @@ from rag.readers.room import ReadingRoom
 from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
 from rag.tuning.command import CONFIRM
+from store.backup import SqliteVault
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
@@ -67,6 +68,7 @@ def build_engine(settings: Settings) -> Engine:
         reranker=CrossEncoderReranker(settings.reranker, offline=settings.offline) if settings.reranker else None,
         nli=CrossEncoderNli(settings.nli, offline=settings.offline) if settings.nli else None,
         question_writer=_question_writer(settings),
+        vault=SqliteVault(library),
     )
 
 

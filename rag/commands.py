@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, TypeVar
 
+from rag import takeaway
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
 from rag.evaluate import evaluate
@@ -101,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
         "--outside", metavar="DIR2", help="put the questions of DIR2, too: how well are they refused?"
     )
     tuning.describe(command)
+    takeaway.describe(command)
     return top
 
 
@@ -113,8 +115,9 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
         arguments["ids"] = [printable(id_) for id_ in arguments["ids"]]
     if parsed.command == "ask" and parsed.history:
         arguments["history"] = _read_json(Path(parsed.history))
-    if arguments.get("pairs"):
-        arguments["pairs"] = os.path.abspath(os.path.expanduser(arguments["pairs"]))
+    for name in ("pairs", "file", *(["folder"] if parsed.command == "export" else [])):
+        if arguments.get(name):
+            arguments[name] = os.path.abspath(os.path.expanduser(arguments[name]))
     if arguments.get("id"):
         arguments["id"] = printable(arguments["id"])
     return arguments
@@ -384,6 +387,7 @@ COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
     "reindex": _reindex,
     "eval": _eval,
     "tune": tuning.tune,
+    **takeaway.COMMANDS,
 }
 
 

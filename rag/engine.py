@@ -18,6 +18,7 @@ from threading import Event
 from rag.answering.growing import REFUSAL, Clock, write
 from rag.answering.idle import Idle
 from rag.answering.trial import Trial
+from rag.backups import Backups
 from rag.citations import Verifier
 from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
@@ -40,6 +41,7 @@ from rag.ports import (
     Progress,
     Readers,
     Reranker,
+    Vault,
     VectorIndex,
     Workshop,
     Writer,
@@ -92,6 +94,7 @@ class Engine:
         reranker: Reranker | None = None,
         nli: Nli | None = None,
         question_writer: Writer | None = None,
+        vault: Vault | None = None,
     ) -> None:
         """Join the parts; nothing is loaded yet. Tuned models lie in the folder `models`; uploads wait in the folder
         `inbox`, also while the app is closed. `question_writer` writes the questions to tune on."""
@@ -112,6 +115,8 @@ class Engine:
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
         """What is being brought in, and what was last."""
+        self.backups = Backups(vault, self._indexing, self.jobs)
+        """The library as one file."""
         self.quality = Quality(library, catalogue, gold, lambda: self._indexing.asking, self)
         """How well search does on these posts."""
         self.tuning = Tuning(

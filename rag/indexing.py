@@ -200,6 +200,11 @@ class Indexing:
         except StoreError as error:
             self.trouble = str(error)
 
+    def empty(self) -> None:
+        """Take everything out of the index: what it was made of is about to be replaced. Raise StoreError."""
+        if stored := self.index.stored():
+            self.index.rebuild(stored, [], np.zeros((0, stored.dimension), dtype=np.float32), silent)
+
     def scrub(self) -> None:
         """Overwrite what was removed from the library, and let others forget it."""
         self._forget()

@@ -31,6 +31,7 @@ from rag.records import (
     Prompt,
     Recipe,
     Refused,
+    Snapshot,
     Source,
     SourceKind,
     Step,
@@ -579,4 +580,23 @@ class Conversations(Protocol):
 
     def delete(self, talk_id: int) -> None:
         """Delete a conversation, words overwritten; one that is gone already does no harm."""
+        ...
+
+
+class Vault(Protocol):
+    """Writes the whole library into one file, and takes it back from there."""
+
+    def save(self, file: Path, *, public: bool = False) -> Snapshot:
+        """Write the library to `file`, in one step. Raise BadFile or StoreError; then what was there is there still.
+
+        `public`: only what visitors may read, without conversations, marks, sources, and places on this machine.
+        """
+        ...
+
+    def restore(self, file: Path, *, force: bool = False, first: Callable[[], None]) -> int:
+        """Put the library from `file` in the place of this one, in one step; return how many posts it has.
+
+        `force`: even if there is something that this replaces. `first` is called once the file was found sound and
+        before anything is replaced. Raise BadFile or StoreError; then nothing has changed.
+        """
         ...

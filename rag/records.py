@@ -619,3 +619,13 @@ class Pace:
     def seconds(self, pairs: int, epochs: int) -> float:
         """Return how long so many epochs over so many pairs take."""
         return self.start + epochs * (pairs * self.pair + self.epoch)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A library written into one file: its name, how many posts it has, its size and what it hashes to."""
+
+    file: str
+    posts: int
+    bytes: int
+    sha256: str

@@ -219,6 +219,11 @@ class SqliteLibrary:
             self._db.create_function("kept", 1, lambda id_: self._kept[id_])
             self._migrate()
 
+    @property
+    def path(self) -> Path:
+        """The file it lies in."""
+        return self._path
+
     def put(
         self,
         post: Post,

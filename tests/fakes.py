@@ -4,21 +4,23 @@ test_contracts.py holds each of them against the real part."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from copy import copy
 from dataclasses import replace
 from math import log
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from snowballstemmer.porter_stemmer import PorterStemmer
 
-from rag.errors import ModelError, NotFound
+from rag.errors import BadFile, ModelError, NotFound, StoreError
 from rag.ports import Embedder, Ids, Progress, Read, Vectors, unread
 from rag.readers import read
 from rag.readers.limits import Limits
@@ -42,6 +44,7 @@ from rag.records import (
     Prompt,
     Recipe,
     Refused,
+    Snapshot,
     Source,
     SourceKind,
     Step,
@@ -474,6 +477,34 @@ class FakeLibrary:
         unused = {passage.hash for passage in gone} - used
         self._vectors = {key: vector for key, vector in self._vectors.items() if key[0] not in unused}
         return [passage.id for passage in gone]
+
+
+class FakeVault:
+    """Backups in memory; the file only says which."""
+
+    _saved: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self._library = library
+
+    def save(self, file: Path, *, public: bool = False) -> Snapshot:
+        if file.exists() and file.read_text("utf-8", "replace") not in self._saved:
+            raise BadFile(f"{file} is there already and is no backup of Footnote. Choose another name.")
+        kept = {name: copy(value) for name, value in vars(self._library).items() if name != "_lock"}
+        name = hashlib.sha256(repr(kept["_posts"]).encode()).hexdigest()
+        self._saved[name] = kept
+        file.write_text(name, encoding="utf-8")
+        return Snapshot(str(file), len(kept["_posts"]), len(name), hashlib.sha256(name.encode()).hexdigest())
+
+    def restore(self, file: Path, *, force: bool = False, first: Callable[[], None]) -> int:
+        name = file.read_text("utf-8", "replace") if file.is_file() else ""
+        if name not in self._saved:
+            raise BadFile(f"{file} is no backup of Footnote. Name a file that `backup` has written.")
+        if self._library.posts() and not force:
+            raise StoreError("There are posts already, and a backup replaces them all. Add --force to do that.")
+        first()
+        vars(self._library).update({name: copy(value) for name, value in self._saved[name].items()})
+        return self._library.count()[0]
 
 
 class FakeCatalogue:

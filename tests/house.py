@@ -9,6 +9,7 @@ from typing import Any
 from rag.engine import Engine
 from rag.incoming.fetch import Fetcher
 from rag.records import ENDED, FileProgress
+from store.backup import SqliteVault
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
@@ -22,6 +23,7 @@ from tests.fakes import (
     FakeGold,
     FakeIndex,
     FakeLibrary,
+    FakeVault,
     FakeWorkshop,
     FakeWriter,
 )
@@ -71,6 +73,7 @@ class House:
             self.workshop,
             models=self.home / "models",
             inbox=self.home / "inbox",
+            vault=SqliteVault(self.library) if self._real else FakeVault(self.library),
         )
 
     def write(self, name: str, text: str) -> Path:

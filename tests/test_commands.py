@@ -29,7 +29,21 @@ from tests.test_sources import STORIES
 
 FED = "Feed it every morning at eight with 50 grams of rye flour."
 QUESTION = "With which rye flour is the sourdough starter fed every morning?"
-NAMES = ("add", "ask", "search", "posts", "remove", "sources", "sync", "reindex", "doctor", "eval")
+NAMES = (
+    "add",
+    "ask",
+    "search",
+    "posts",
+    "remove",
+    "sources",
+    "sync",
+    "reindex",
+    "doctor",
+    "eval",
+    "backup",
+    "restore",
+    "export",
+)
 
 
 @dataclass

@@ -24,6 +24,8 @@ _URL_KEYS = ("canonical_url", "canonical", "canonicalurl", "url", "permalink", "
 _DATE_KEYS = ("date", "published", "publishdate", "pubdate", "pubdatetime", "date_published", "created", "publishedat")
 _AUTHOR_KEYS = ("author", "authors", "by")
 _TAG_KEYS = ("tags", "categories", "keywords", "tag", "category")
+AS_IT_IS = "as_it_is"
+"""Front matter of a post that Footnote has exported: its text was made readable before, and is taken as it stands."""
 _EXPORTED = re.compile(r"\b(title|date|publishedAt|author)\s{0,10}[:=]\s{0,10}([\"'`])([^\"'`\n]{1,300})\2")
 
 
@@ -32,15 +34,17 @@ def read(content: str, source: str, name: str, mdx: bool = False) -> Post:
     matter, text = split_front_matter(content)
     if mdx and not matter:
         matter = _exported(text)
-    text = readable(text, mdx)
+    exported = matter.get(AS_IT_IS) == "true"
+    text = (text if exported else readable(text, mdx)).strip("\n").rstrip()
     return Post(
         source=source,
         title=facts.line(matter.get("title")) or _first_heading(text)[:300] or name,
-        text=text.strip("\n").rstrip(),
+        text=text,
         date=next((day for key in _DATE_KEYS if (day := facts.iso_day(matter.get(key)))), None),
         url=next((url for key in _URL_KEYS if (url := web_address(matter.get(key)))), None),
         tags=next((tags for key in _TAG_KEYS if (tags := _tags(matter, key))), ()),
         author=next((author for key in _AUTHOR_KEYS if (author := facts.author_of(matter.get(key)))), None),
+        pages=_pages(matter.get("pages"), len(text)) if exported else (),
     )
 
 
@@ -92,6 +96,13 @@ def _tags(matter: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if value is None and isinstance(taxonomies, dict):
         value = taxonomies.get(key)
     return facts.tags_of(value) if isinstance(value, (str, list)) else ()
+
+
+def _pages(value: Any, length: int) -> tuple[int, ...]:
+    """Return where the pages of an exported post begin, () if that makes no sense."""
+    listed = value if isinstance(value, list) and all(isinstance(at, str) and at.isdecimal() for at in value) else []
+    pages = tuple(int(at[:12]) for at in listed)
+    return pages if pages and pages[0] == 0 and list(pages) == sorted(set(pages)) and pages[-1] <= length else ()
 
 
 def _exported(text: str) -> dict[str, str]:
