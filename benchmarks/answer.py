@@ -30,6 +30,7 @@ from benchmarks.rivals import memory_mb
 from models.machine import usable_cores
 from models.prefill import States
 from models.writer import ANSWER, CONTEXT, REPEAT_PENALTY, LlamaWriter
+from rag.citations import Verifier
 from rag.engine import Engine
 from rag.evaluate import read_collection
 from rag.prompt import compose
@@ -122,7 +123,8 @@ def opened(home: Path, *, five: bool) -> Engine:
 def prompt_for(engine: Engine, question: str) -> Prompt:
     """Return the prompt with the passages that the engine finds."""
     found = engine.search(question)
-    return compose(found.question, found.hits, engine._writer)
+    quotes = Verifier(found.question, found.hits, engine._indexing.embedder).quotes()  # type: ignore[attr-defined]
+    return compose(found.question, found.hits, engine._writer, quotes)
 
 
 def messages_of(prompt: Prompt) -> list[dict[str, str]]:

@@ -37,15 +37,18 @@ def compose(
             return replace(prompt, tokens=tokens)
     chosen, most = list(hits[: writer.passages]), MOST
     earlier = _earlier(turns) if writer.passages > 1 else []
+    best = plain(quotes[0].quote)[:MOST] if quotes and writer.passages > 1 else ""
     while most > LEAST:
         # the best one last, nearest to the question
         texts = [hit.passage.embedded_text[:most] for hit in reversed(chosen)]
-        prompt = replace(prompt_of(question, texts, earlier, passages=True), hits=tuple(chosen))
+        prompt = replace(prompt_of(question, texts, earlier, best, passages=True), hits=tuple(chosen))
         tokens = writer.count_tokens(prompt)
         if tokens <= writer.budget:
             return replace(prompt, tokens=tokens)
         if earlier:
             earlier = []
+        elif best and len(chosen) == 1:
+            best = ""
         elif len(chosen) > 1:
             chosen.pop()
         else:
@@ -54,16 +57,18 @@ def compose(
 
 
 def prompt_of(
-    question: str, texts: Sequence[str], earlier: Sequence[Segment] = (), *, passages: bool = False
+    question: str, texts: Sequence[str], earlier: Sequence[Segment] = (), best: str = "", *, passages: bool = False
 ) -> Prompt:
     """Return the prompt for a question about texts; `passages`: they are read so often that they are worth keeping.
 
-    What was said earlier stands behind the passages, so that these are read as they were for the question before.
+    What was said earlier and the `best` sentence stand behind the passages, so that these are read as they were for the
+    question before.
     """
     read = [Segment("user", f"{text}\n\n", False, passage=passages) for text in texts]
+    repeated = [Segment("user", "Best sentence: ", True), Segment("user", f"{best}\n\n", False)] if best else []
     asked = [Segment("user", "Question: ", True), Segment("user", question, False)]
     begin = [Segment("system", SYSTEM, True), Segment("user", "Passages:\n\n", True)]
-    return Prompt((*begin, *read, *earlier, *asked), (), 0)
+    return Prompt((*begin, *read, *earlier, *repeated, *asked), (), 0)
 
 
 def _earlier(turns: Sequence[Turn]) -> list[Segment]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rag.citations import Verifier
 from rag.errors import BadQuestion
 from rag.prompt import SYSTEM, compose
 from rag.records import Hit, Prompt
-from tests.fakes import FakeWriter
+from tests.fakes import FakeEmbedder, FakeWriter
 from tests.stories import FLATBREAD, SOURDOUGH, hits_of, post
 
 QUESTION = "How do I feed a sourdough starter?"
@@ -40,6 +41,14 @@ def test_the_best_passage_stands_nearest_to_the_question() -> None:
     text = text_of(compose(QUESTION, HITS, FakeWriter()))
     places = [text.index(hit.passage.text) for hit in HITS[:3]]
     assert places == sorted(places, reverse=True)
+
+
+def test_an_able_writer_is_told_the_best_sentence_again_before_the_question() -> None:
+    best = Verifier(QUESTION, HITS, FakeEmbedder()).quotes()
+    text = text_of(compose(QUESTION, HITS, FakeWriter(), best))
+    assert text.endswith(f"Best sentence: {best[0].quote}\n\nQuestion: {QUESTION}")
+    without = compose(QUESTION, HITS[:1], FakeWriter()).tokens
+    assert "Best sentence" not in text_of(compose(QUESTION, HITS, FakeWriter(budget=without), best))
 
 
 def test_only_footnotes_own_words_are_trusted() -> None:

@@ -5,12 +5,12 @@ its size alone, so it is asked a few questions both ways."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from threading import Event
 
 from rag.ports import Catalogue, Writer
 from rag.prompt import prompt_of
+from rag.records import Prompt
 from rag.words import words_in
 
 MANY, ONE = 5, 1
@@ -84,8 +84,9 @@ class Trial:
         for place in range(len(self._right), len(_ASKED)):
             question, answer, passage = _ASKED[place]
             others = [text for _, _, text in (*_ASKED[place + 1 :], *_ASKED[:place])][: MANY - 1]
-            many = self._answers(question, [*others[:2], passage, *others[2:]], answer, stop)
-            alone = self._answers(question, [passage.partition(".")[0] + "."], answer, stop)
+            best = passage.partition(".")[0] + "."
+            many = self._answers(prompt_of(question, [*others, passage], best=best), answer, stop)
+            alone = self._answers(prompt_of(question, [best]), answer, stop)
             if stop.is_set():
                 return
             self._right.append((many, alone))
@@ -102,9 +103,9 @@ class Trial:
         noted = self._catalogue.fact(self._fact)
         return KNOWN.get(self._writer.name) or (int(noted) if noted in (str(ONE), str(MANY)) else None)
 
-    def _answers(self, question: str, texts: Sequence[str], answer: str, stop: Event) -> bool:
+    def _answers(self, prompt: Prompt, answer: str, stop: Event) -> bool:
         said = ""
-        with closing(self._writer.write(prompt_of(question, texts), stop)) as pieces:  # type: ignore[type-var]
+        with closing(self._writer.write(prompt, stop)) as pieces:  # type: ignore[type-var]
             for number, piece in enumerate(pieces, start=1):
                 said += piece
                 if number == _PIECES:
