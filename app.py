@@ -26,6 +26,8 @@ from models.server import ServerWriter
 from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
 from rag import commands, handover
+from rag.doors import routes as doors
+from rag.doors import tools
 from rag.engine import Engine
 from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
 from rag.incoming.fetch import Fetcher
@@ -128,6 +130,10 @@ def main(argv: list[str] | None = None) -> int:
             os.environ["HF_HUB_OFFLINE"] = "1"  # read by the Hub's library when it is imported
         if parsed.command is None:
             return serve(settings)
+        if parsed.command == "mcp":
+            return tools.serve_stdio(
+                tools.Hand(lambda: _taken(settings), lambda *asked: handover.send(settings.home, *asked))
+            )
         stdout = sys.stdout
         with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints, stdout holds the result alone
             events = _events(settings, parsed.command, commands.arguments_of(parsed), as_json=parsed.json)
@@ -143,6 +149,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(settings: Settings) -> int:
     """Serve the page until it is interrupted; if another process already does, open its page."""
+    if settings.exposed:
+        raise BadSetting(
+            f"FOOTNOTE_HOST={settings.host} opens the page to others. Set FOOTNOTE_PASSWORD to what it shall ask them "
+            "for, or leave FOOTNOTE_HOST out."
+        )
     lock = hold(settings.home)
     if lock is None:
         server = handover.find(settings.home)
@@ -170,22 +181,22 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
     shutil.rmtree(uploads, ignore_errors=True)  # what a killed process left there
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import build_ui, guard, is_local, launch_options, routes
+    from rag.ui import build_ui, guard, launch_options, routes
 
     announced: list[handover.Server] = []
     door = handover.route(
         lambda: announced[0] if announced else None,
         lambda command, arguments: commands.run(engine, command, arguments, checks),
     )
-    app = build_ui(engine, CHECKOUT / "samples", local=is_local(settings.host))
+    app = build_ui(engine, CHECKOUT / "samples", local=settings.local)
     try:
         app.launch(
             server_name=settings.host,
             server_port=settings.port or None,
-            app_kwargs={"routes": [door, *routes(engine)], "middleware": guard(settings.host)},
+            app_kwargs={"routes": [door, *routes(engine), *doors(engine)], "middleware": guard(settings)},
             max_file_size=8 * settings.max_file_bytes,  # up to here the engine refuses with a sentence of its own
             prevent_thread_lock=True,
-            **launch_options(),
+            **launch_options(settings.password),
         )
     except OSError as error:
         raise BadSetting(
@@ -235,6 +246,25 @@ def _events(
             yield from _asked(run, command, arguments, as_json=as_json)
     finally:
         lock.release()
+
+
+def _taken(settings: Settings) -> tuple[tools.Run, Callable[[], None]] | None:
+    """Take the data in hand; return how to run a command on it and how to let it go, None if another process has it."""
+    lock = hold(settings.home)
+    if lock is None:
+        return None
+    handover.withdraw(settings.home)  # what a killed process left there leads nowhere
+    try:
+        engine = build_engine(settings)
+    except BaseException:
+        lock.release()
+        raise
+
+    def let_go() -> None:
+        engine.close()
+        lock.release()
+
+    return lambda command, arguments: commands.run(engine, command, arguments, list), let_go
 
 
 def _run_here(settings: Settings, command: str, arguments: commands.Arguments) -> Iterator[commands.Event]:

@@ -44,6 +44,7 @@ _ENDINGS_OF_SITES = frozenset(  # those of files ("notes.md", "config.in") are n
     "com org net edu gov io dev app blog me info page site online xyz tech cloud news eu uk us ca au nz ie de at ch fr "
     "it es pt nl be dk se no fi pl cz jp kr br mx ru za co ai".split()
 )
+_MCP = "Serve the posts to an assistant as MCP tools, on standard input and output."
 _COMMANDS_A_TERMINAL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -103,6 +104,8 @@ def parser() -> argparse.ArgumentParser:
     )
     tuning.describe(command)
     takeaway.describe(command)
+    served = commands.add_parser("mcp", help=_MCP, description=_MCP, epilog="example: python app.py mcp")
+    served.set_defaults(json=False)
     return top
 
 

@@ -314,8 +314,8 @@ def _as_dict(turn: KeptTurn) -> dict[str, Any]:
         "asked_at": turn.asked_at,
         "answer": answer.text,
         "sentences": [{"text": s.text, "support": s.support, "citation": s.citation} for s in answer.sentences],
-        "quotes": list(map(_cited_as_dict, turn.quotes)),
-        "footnotes": list(map(_cited_as_dict, turn.citations)),
+        "quotes": list(map(cited_as_dict, turn.quotes)),
+        "footnotes": list(map(cited_as_dict, turn.citations)),
         "posts": [{"id": post.id, "title": post.title, "date": post.date} for post in turn.posts],
         "hits": [
             {"rank": rank, "post_id": hit.post_id, "passage_id": hit.passage_id, "score": hit.score}
@@ -326,7 +326,8 @@ def _as_dict(turn: KeptTurn) -> dict[str, Any]:
     }
 
 
-def _cited_as_dict(cited: Citation) -> dict[str, Any]:
+def cited_as_dict(cited: Citation) -> dict[str, Any]:
+    """Return a footnote as an export has it."""
     return {
         "number": cited.number,
         "title": cited.title,

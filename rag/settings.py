@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from rag.errors import BadSetting
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Settings:
 
     A `writer` that is an address is a server with the model `writer_model` ("": its only one) and the key `writer_key`.
     `question_writer` is another writer, which asks about the posts for the embedder to be tuned on; "": nobody does.
+
+    `password` is what the page and every door ask for, "": nothing. `space`: this is a Hugging Face Space.
 
     `cache_bytes` bounds what the writer keeps on disk of passages it has read, `cache_memory_bytes` what in memory.
     """
@@ -38,6 +41,18 @@ class Settings:
     allow_private: bool = False
     cache_bytes: int = 500_000_000
     cache_memory_bytes: int = 100_000_000
+    password: str = ""
+    space: bool = False
+
+    @property
+    def local(self) -> bool:
+        """Whether the page is for this machine alone, and may be told of folders on it."""
+        return self.host in LOOPBACK
+
+    @property
+    def exposed(self) -> bool:
+        """Whether anyone could use the page as its owner does; to a Space visitors are meant to come."""
+        return not (self.local or self.password or self.space)
 
     def as_text(self) -> str:
         """Return the settings as they would be typed, for `doctor`."""
@@ -53,6 +68,7 @@ class Settings:
                 f"FOOTNOTE_QUESTION_WRITER={self.question_writer}",
                 f"FOOTNOTE_HOST={self.host}",
                 f"FOOTNOTE_PORT={self.port}",
+                f"FOOTNOTE_PASSWORD={'(set)' if self.password else ''}",
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
                 f"FOOTNOTE_MAX_FILE_MB={self.max_file_bytes / 1e6:g}",
                 f"FOOTNOTE_ALLOW_PRIVATE={int(self.allow_private)}",
@@ -81,6 +97,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         allow_private=_switch(environment, "FOOTNOTE_ALLOW_PRIVATE"),
         cache_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MB", default=500, low=0, high=1e6)),
         cache_memory_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MEMORY_MB", default=100, low=0, high=1e6)),
+        password=environment.get("FOOTNOTE_PASSWORD", "").strip(),
+        space=environment.get("SYSTEM", "") == "spaces",
     )
 
 

@@ -16,7 +16,7 @@ def hold(home: Path) -> FileLock | None:
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(home / "lock")
+        lock = FileLock(home / "lock", thread_local=False)  # whoever holds it may let go in another thread
         lock.acquire(timeout=0)
     except Timeout:
         return None

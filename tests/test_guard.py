@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
+from rag.settings import Settings
 from rag.ui import guard
-from rag.ui.guard import LocalOnly
+from rag.ui.guard import Gate, LocalOnly
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def status(method: str, **headers: str) -> int:
+def status(
+    method: str, path: str = "/", wrap: Any = LocalOnly, about: Any = LOCAL, app: Any = None, **headers: str
+) -> int:
     """Ask a guarded page and return what it answers."""
     sent: list[dict[str, Any]] = []
 
@@ -22,8 +29,8 @@ def status(method: str, **headers: str) -> int:
         sent.append(message)
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "headers": pairs}
-    answer = LocalOnly(page, ("127.0.0.1", "localhost", "::1"))(scope, send, send)
+    scope = {"type": "http", "method": method, "path": path, "headers": pairs, "app": app}
+    answer = wrap(page, about)(scope, send, send)
     with suppress(StopIteration):  # nothing in it waits, so it needs no loop
         answer.__await__().__next__()
     return int(sent[0]["status"])
@@ -51,6 +58,86 @@ def test_another_port_of_this_machine_is_another_site(origin: str) -> None:
     assert status("GET", host="127.0.0.1:7860", origin=origin) == 403
 
 
-def test_a_page_opened_to_a_network_is_called_by_names_that_nobody_knows_here() -> None:
-    assert guard("0.0.0.0") == []
-    assert len(guard("127.0.0.1")) == 1
+def test_a_page_opened_to_a_network_may_have_any_name_and_still_no_other_sites_page_gets_in() -> None:
+    assert status("GET", about=None, host="footnote.lan:7860") == 200
+    assert status("POST", about=None, host="footnote.lan:7860", origin="http://footnote.lan:7860") == 200
+    assert status("POST", about=None, host="footnote.lan:7860", origin="https://evil.example") == 403
+
+
+def parts(**settings: Any) -> list[Any]:
+    return [part.cls for part in guard(Settings(home=Path(), **settings))]
+
+
+def test_each_page_gets_the_guard_that_fits_it() -> None:
+    assert parts() == [LocalOnly]
+    assert parts(password="rye") == [LocalOnly, Gate]
+    assert parts(host="0.0.0.0", password="rye") == [LocalOnly, Gate]
+    assert parts(host="0.0.0.0", space=True) == []
+
+
+def asked(path: str, method: str = "GET", app: Any = None, **headers: str) -> int:
+    return status(method, path, Gate, "käse:brot", app, **headers)
+
+
+def basic(said: str) -> str:
+    return "Basic " + base64.b64encode(said.encode()).decode()
+
+
+DOORS = ("/v1/models", "/mcp", "/footnote/gold.json", "/gradio_api/queue/join", "/gradio_api/upload", "/monitoring/x")
+
+
+@pytest.mark.parametrize("path", DOORS)
+def test_with_a_password_every_door_asks_for_it(path: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS"):
+        assert asked(path, method) == 401
+        assert asked(path, method, authorization="Bearer käse:brot") == 200
+        assert asked(path, method, authorization=basic("anyone:käse:brot")) == 200
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "Bearer ",
+        "Bearer brot",
+        "Bearer käse:brot ",
+        "käse:brot",
+        "Digest käse:brot",
+        "Basic käse:brot",
+        "Basic !!!",
+        "Basic gA==",
+        basic("käse:brot"),
+        basic("anyone:"),
+        "Bearer \udcff",
+    ],
+)
+def test_a_wrong_password_opens_nothing(said: str) -> None:
+    header = said.encode("utf-8", "surrogateescape").decode("latin-1").encode("latin-1").decode("utf-8", "replace")
+    assert asked("/v1/models", authorization=header) == 401
+
+
+def test_the_page_to_sign_in_is_all_that_is_open() -> None:
+    for path in ("/", "/assets/index.js", "/theme.css", "/gradio_api/startup-events"):
+        assert asked(path) == 200
+        assert asked(path, "POST") == 401
+    assert asked("/login", "POST") == 200
+    assert asked("/login") == 401
+    assert asked("/footnote/command", "POST") == 200  # it has a token of its own
+    for path in ("//v1/models", "/assets", "/asset/../v1", "/config/x", "/v1/models/", "/ASSETS/x"):
+        assert asked(path) == 401
+
+
+class SignedIn:
+    """What Gradio knows of those who have signed in."""
+
+    cookie_id = "abc"
+    tokens: ClassVar[dict[str, str]] = {"t0ken": "ada"}
+
+
+def test_who_has_signed_in_on_the_page_may_go_on() -> None:
+    for name in ("access-token-abc", "access-token-unsecure-abc"):
+        assert asked("/v1/models", app=SignedIn, cookie=f"x=y; {name}=t0ken") == 200
+        assert asked("/v1/models", app=SignedIn, cookie=f"{name}=other") == 401
+    assert asked("/v1/models", app=SignedIn, cookie="access-token-xyz=t0ken") == 401
+    assert asked("/v1/models", app=SignedIn, cookie="access-token-abc=") == 401
+    assert asked("/v1/models", app=None, cookie='access-token-=t0ken; "') == 401

@@ -32,6 +32,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
             "FOOTNOTE_MAX_FILE_MB": "1.5",
             "FOOTNOTE_CACHE_MB": "20",
             "FOOTNOTE_CACHE_MEMORY_MB": "0",
+            "FOOTNOTE_PASSWORD": " rye and water ",
+            "SYSTEM": "spaces",
         }
     )
     assert settings == Settings(
@@ -44,6 +46,8 @@ def test_every_variable_is_read(tmp_path: Path) -> None:
         max_file_bytes=1_500_000,
         cache_bytes=20_000_000,
         cache_memory_bytes=0,
+        password="rye and water",
+        space=True,
     )
 
 
@@ -94,3 +98,15 @@ def test_settings_can_be_shown_as_they_would_be_typed(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, port=7860, offline=True)
     typed = dict(pair.split("=", 1) for pair in settings.as_text().split(" "))
     assert read_settings(typed) == settings
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "footnote.lan", "127.0.0.1.evil.example"])
+def test_a_page_that_others_can_reach_needs_a_password_but_on_a_space(host: str) -> None:
+    assert read_settings({"FOOTNOTE_HOST": host}).exposed
+    assert not read_settings({"FOOTNOTE_HOST": host, "FOOTNOTE_PASSWORD": "rye"}).exposed
+    assert not read_settings({"FOOTNOTE_HOST": host, "SYSTEM": "spaces"}).exposed
+    assert not read_settings({}).exposed
+
+
+def test_the_password_is_told_to_nobody() -> None:
+    assert "rye" not in read_settings({"FOOTNOTE_PASSWORD": "rye"}).as_text()

@@ -9,12 +9,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from rag.engine import Engine
+from rag.settings import LOOPBACK, Settings
 from rag.ui import ask, posts, quality, render
-from rag.ui.guard import LocalOnly
+from rag.ui.guard import Gate, LocalOnly, same
 from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SIGN_IN = "Sign in with any name and the password that was set as FOOTNOTE_PASSWORD."
 _HERE = Path(__file__).parent
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
@@ -78,26 +79,25 @@ def _theme() -> gr.themes.Base:
     )
 
 
-def is_local(host: str) -> bool:
-    """Say whether a page served at this host is for this machine alone."""
-    return host in _LOOPBACK
-
-
 def routes(engine: Engine) -> list[Any]:
     """Return what the page's server gives beside the page."""
     return [gold_route(engine), export_route(engine)]
 
 
-def guard(host: str) -> list[Any]:
-    """Return the middleware that keeps other sites out of a page served on this machine alone."""
-    if not is_local(host):
-        return []  # a Space, or a network its owner has opened it to: its name is not known here
-    return [Middleware(LocalOnly, hosts=_LOOPBACK)]
+def guard(settings: Settings) -> list[Any]:
+    """Return the middleware that keeps other sites out of the page and its doors, and whoever has not the password."""
+    if settings.space:
+        return []  # it is shown in a frame of the Hub's, under a name that is not known here
+    known = LOOPBACK if settings.local else None
+    asked = [Middleware(Gate, password=settings.password)] if settings.password else []
+    return [Middleware(LocalOnly, hosts=known), *asked]
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(password: str = "") -> dict[str, Any]:
     """Return what Blocks.launch needs to look right, stay on this machine and tell nobody anything."""
+    asked = {"auth": lambda _, said: same(said, password), "auth_message": _SIGN_IN} if password else {}
     return {
+        **asked,
         "theme": _theme(),
         "css": (_HERE / "style.css").read_text(encoding="utf-8"),
         "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",

@@ -16,9 +16,9 @@ from rag.finding.overview import tags_of
 from rag.finding.query import narrowing
 from rag.records import Answer
 from rag.search import clean_question
+from rag.threads import in_thread
 from rag.ui import deeds, kept, render
 from rag.ui.conversation import Conversation
-from rag.ui.work import in_thread
 
 EXAMPLES = 3
 TYPING_S = 0.4  # without a key, before what is typed is taken for what will be asked

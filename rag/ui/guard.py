@@ -1,24 +1,38 @@
-"""Who may talk to the page: this machine's own browser, and no website that borrows its way in.
+"""Who may talk to the page and its doors: no website that borrows its way in, and where a password is set only who has
+it.
 
 Without it a site could point its name at 127.0.0.1 and read the posts from there (DNS rebinding), or send files."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
+import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from rag.handover import PATH as COMMANDS
+
 Scope = MutableMapping[str, Any]
 Channel = Callable[..., Awaitable[Any]]
+_OPEN = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/pwa_icon", "/robots.txt"}
+_OPEN |= {f"/gradio_api/{name}" for name in ("startup-events", "theme.css", "login_check")}
+_OPEN_BELOW = ("/assets/", "/static/", "/svelte/", "/pwa_icon/")
+"""What the page to sign in is made of, or what Gradio itself answers only to who has signed in."""
+_LOCKED = {"message": "This needs the password that was set as FOOTNOTE_PASSWORD.", "type": "invalid_request_error"}
 
 
 class LocalOnly:
-    """ASGI middleware: refuses requests to another host's name, and changes asked for by another site's page."""
+    """ASGI middleware: refuses requests to another host's name, and whatever another site's page asks for."""
 
-    def __init__(self, app: Callable[[Scope, Channel, Channel], Awaitable[None]], hosts: Iterable[str]) -> None:
-        """Guard `app`; `hosts` are the names it may be called by, without ports."""
+    def __init__(self, app: Callable[[Scope, Channel, Channel], Awaitable[None]], hosts: Iterable[str] | None) -> None:
+        """Guard `app`; `hosts` are the names it may be called by, without ports. None: any, for a network's names are
+        not known here; then a password stands in the way of a site that points its name here."""
         self._app = app
-        self._hosts = frozenset(hosts)
+        self._hosts = None if hosts is None else frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
         """Pass the request on, or answer 403."""
@@ -32,10 +46,68 @@ class LocalOnly:
     def _allowed(self, scope: Scope) -> bool:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "").lower()
-        if _name(f"//{host}") not in self._hosts:
+        if self._hosts is not None and _name(f"//{host}") not in self._hosts:
             return False
         origin = headers.get(b"origin")  # another port of this machine is another site, too
         return origin is None or origin.lower() in (f"http://{host}", f"https://{host}")
+
+
+class Gate:
+    """ASGI middleware: lets nobody in but who shows the password, as Bearer or Basic, or has signed in on the page."""
+
+    def __init__(self, app: Callable[[Scope, Channel, Channel], Awaitable[None]], password: str) -> None:
+        """Guard `app` with a password."""
+        self._app = app
+        self._password = password
+
+    async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
+        """Pass the request on, or answer 401."""
+        if scope["type"] in ("http", "websocket") and not (_is_open(scope) or self._shown(scope)):
+            headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]  # Basic: browsers ask
+            body = json.dumps({"error": {**_LOCKED, "param": None, "code": "invalid_api_key"}}).encode()
+            await send({"type": "http.response.start", "status": 401, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+            return
+        await self._app(scope, receive, send)
+
+    def _shown(self, scope: Scope) -> bool:
+        headers = {name.lower(): value.decode("utf-8", "replace") for name, value in scope["headers"]}
+        kind, _, said = headers.get(b"authorization", "").partition(" ")
+        if kind.lower() == "basic":
+            said = _password_of(said)
+        if kind.lower() in ("bearer", "basic") and same(said, self._password):
+            return True
+        return _signed_in(scope.get("app"), headers.get(b"cookie", ""))
+
+
+def same(said: str, password: str) -> bool:
+    """Compare a password that was said with the right one, in a time that tells nothing."""
+    return hmac.compare_digest(said.encode("utf-8", "surrogatepass"), password.encode("utf-8", "surrogatepass"))
+
+
+def _is_open(scope: Scope) -> bool:
+    """Say whether a request needs no password: the page to sign in, and what asks for more itself."""
+    path, method = scope.get("path", ""), scope.get("method", "")
+    if method == "POST":
+        return path in ("/login", "/login/", COMMANDS)
+    return method in ("GET", "HEAD") and (path in _OPEN or path.startswith(_OPEN_BELOW))
+
+
+def _password_of(basic: str) -> str:
+    try:
+        return base64.b64decode(basic, validate=True).decode("utf-8").partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _signed_in(app: Any, cookies: str) -> bool:
+    """Say whether these are the cookies that Gradio gave to someone who signed in."""
+    try:
+        given = SimpleCookie(cookies)
+    except CookieError:
+        return False
+    names = [f"access-token{kind}-{getattr(app, 'cookie_id', '')}" for kind in ("", "-unsecure")]
+    return any(name in given and given[name].value in getattr(app, "tokens", {}) for name in names)
 
 
 def _unframed(send: Channel) -> Channel:

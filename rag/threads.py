@@ -1,4 +1,4 @@
-"""Long work under a Gradio handler: in a thread of its own, so that Stop and a closed tab are noticed at once."""
+"""Long work under a handler: in a thread of its own, so that Stop and a caller who has gone are noticed at once."""
 
 from __future__ import annotations
 
