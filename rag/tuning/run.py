@@ -20,6 +20,7 @@ from threading import Event
 
 from rag.background import Background
 from rag.errors import Busy, NotFound
+from rag.finding.cut import Cut, cut
 from rag.incoming.wire import Stopped
 from rag.indexing import Indexing
 from rag.ports import Catalogue, Conversations, Embedder, Library, Progress, Workshop, Writer
@@ -127,6 +128,11 @@ class Tuning(Background):
         return self._one.locked() or super().running
 
     @property
+    def ready(self) -> bool:
+        """Whether `use` can tell what search uses."""
+        return self._indexing.prepared
+
+    @property
     def plan(self) -> Plan | None:
         """What was looked at last, or is being done; None once posts have come or gone: it holds text of theirs."""
         if self._plan and self._plan.library != self._library.count():
@@ -226,7 +232,10 @@ class Tuning(Background):
         yield Stage(BEFORE)
         asked = exam.questions(plan.split, self._library, self._indexing.asking, plan.sifted.kept, plan.recipe.seed)
         before = self._judged(self._workshop.open(wanted.base), plan, asked, report)
-        current = before if self._in_use_is(wanted.base) else self._judged(self._indexing.asking, plan, asked, report)
+        current = before
+        if not self._in_use_is(wanted.base):
+            use = self._indexing.in_use.embedder
+            current = self._judged(self._indexing.embedder, plan, asked, report, use.dimension)
         yield Stage(AFTER)
         after = self._judged(self._workshop.open(str(made)), plan, asked, report)
         verdict = exam.verdict(current.ndcg, after.ndcg, current.hybrid, after.hybrid, plan.recipe.seed)
@@ -315,13 +324,17 @@ class Tuning(Background):
             pairs += pairs_from_writer(passages, self._question_writer, PAIRS, stop)
         return [*pairs, *pairs_from_text(passages, PAIRS)]
 
-    def _judged(self, embedder: Embedder, plan: Plan, asked: Questions, report: Progress) -> _Judged:
-        """Hold an embedder against the questions, at each width, alone and in search as a whole."""
+    def _judged(
+        self, embedder: Embedder, plan: Plan, asked: Questions, report: Progress, width: int | None = None
+    ) -> _Judged:
+        """Hold an embedder, cut to `width`, against the questions, at each width, alone and in search as a whole."""
         report(0, 0)
         embedder.load()
+        vectors = self._indexing.vectors(asked.passages, report, embedder)
+        if width and width < embedder.dimension:
+            embedder, vectors = Cut(embedder, width), cut(vectors, width)
         found = self._workshop.exam(embedder, asked.queries, asked.corpus, asked.relevant)
         dims = sorted({found.width, *(dim for dim in plan.recipe.dims if dim <= found.width)}, reverse=True)
-        vectors = self._indexing.vectors(asked.passages, report, embedder)
         hybrid = exam.hybrid(asked, self._library, embedder, vectors)
         return _Judged({dim: found.at(dim) for dim in dims}, found.ndcg(found.width), hybrid)
 

@@ -18,7 +18,6 @@ from rag.records import InUse
 
 TRAINING = "training"  # the folder of a training that is not finished
 _KEPT = 20  # runs that are remembered
-_POINTS = 300  # of a loss curve that are remembered
 _NOTE = "tunings"
 
 
@@ -98,9 +97,7 @@ class Shelf:
 
     def remember(self, tuned: Tuned) -> None:
         """Remember what came of a tuning."""
-        step = max(1, -(-len(tuned.losses) // _POINTS))
-        means = [tuned.losses[at : at + step] for at in range(0, len(tuned.losses), step)]
-        tuned = replace(tuned, losses=[round(sum(part) / len(part), 4) for part in means])
+        tuned = replace(tuned, losses=[round(loss, 4) for loss in tuned.losses])
         rows = [asdict(replace(run, state="")) for run in [tuned, *self.history()][:_KEPT]]
         self._catalogue.note(_NOTE, json.dumps(rows))
 

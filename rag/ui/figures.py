@@ -70,7 +70,7 @@ def number(measured: Measured | None) -> str:
     return (
         f"<p class='reading'>{escape(said)}</p><p class='note'>({escape(sure)}; search model "
         f"{escape(measured.embedder)}, {measured.passages:,} passages)</p>"
-        f"{_table(['Of 100 questions', 'first', f'among {SHOWN}', 'MRR@10'], rows)}{_judged(measured)}{EXPLAINED}"
+        f"{table(['Of 100 questions', 'first', f'among {SHOWN}', 'MRR@10'], rows)}{_judged(measured)}{EXPLAINED}"
     )
 
 
@@ -84,7 +84,7 @@ def progress(what: str, done: int, total: int) -> str:
 def history(known: Sequence[Measured]) -> str:
     """Render the measurements that are remembered, newest first."""
     head = ["When (UTC)", "Questions", "First", f"Among {SHOWN}", "Yours first", "Passages", "Model"]
-    return _table(head, "".join(map(_earlier, known)))
+    return table(head, "".join(map(_earlier, known)))
 
 
 def inspected(found: Found, words: Found, meaning: Found, judged: Placed) -> str:
@@ -147,7 +147,7 @@ def _judged(measured: Measured) -> str:
             + "</tr>"
             for mode in MODES
         )
-        said = _table([f"{_questions(measured.judged)} you judged", "accuracy@1", "accuracy@10", "NDCG@10"], rows)
+        said = table([f"{_questions(measured.judged)} you judged", "accuracy@1", "accuracy@10", "NDCG@10"], rows)
     if measured.denied:
         said += (
             f"<p class='note'>Of {_questions(measured.denied)} that you say no passage answers, Footnote says so too "
@@ -156,7 +156,8 @@ def _judged(measured: Measured) -> str:
     return said
 
 
-def _table(head: Sequence[str], rows: str) -> str:
+def table(head: Sequence[str], rows: str) -> str:
+    """Render a table of rows that are HTML; wider than the page, it can be moved."""
     heads = "".join(f"<th>{name}</th>" for name in head)
     return (
         f"<div class='wide' tabindex='0'><table class='figures'><thead><tr>{heads}</tr></thead>"

@@ -1,4 +1,6 @@
-"""Tab Quality: how well search does here, how one question is searched, and which passages a person says are right."""
+"""Tab Quality: how well search does here, how one question is searched, and which passages a person says are right.
+
+Tuning has a file of its own, tune.py."""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from starlette.routing import Route
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.search import clean_question
-from rag.ui import figures, render
+from rag.ui import figures, render, tune
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
 _TICK_S = 1  # how often a running measurement is looked at
@@ -42,6 +44,7 @@ def build(engine: Engine) -> QualityTab:
         to_posts = gr.Button("Add your posts", variant="primary")
     with gr.Column(visible=False, elem_id="quality") as panel:
         measured = _build_number(engine)
+        tune.build(engine)
         judged = _build_inspector(engine)
 
     def refresh() -> list[Any]:

@@ -373,13 +373,14 @@ def _pace(job: Job) -> str:
     if job.stop.is_set() and not job.ended:
         parts.append("stopping")
     elif (left := job.seconds_left) is not None:
-        parts.append(f"about {_duration(left)} left")
+        parts.append(f"about {duration(left)} left")
     elif job.ended:
-        parts.append(f"took {_duration(job.seconds)}")
+        parts.append(f"took {duration(job.seconds)}")
     return " · ".join(parts)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as one reads it."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
