@@ -20,12 +20,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from models.cross_encoder import CrossEncoderNli, CrossEncoderReranker
+from models.embedder import SentenceTransformerEmbedder
+from models.hub import Hub
 from models.machine import usable_cores, vector_features
 from models.prefill import States
 from models.server import ServerWriter
+from models.stock import HubStock
 from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
 from rag import commands, handover
+from rag.choosing import chosen_embedder, chosen_writer
 from rag.doors import routes as doors
 from rag.doors import tools
 from rag.engine import Engine
@@ -52,49 +56,55 @@ def build_engine(settings: Settings) -> Engine:
     """Join library, index, embedder and writer; no model is loaded yet."""
     library = SqliteLibrary(settings.home / "library.sqlite3")
     index = ChromaIndex(settings.home / "index")
-    notes = settings.home / "machine.json"
-    workshop = SentenceTransformerWorkshop(settings.embedder, offline=settings.offline, notes=notes)
+    catalogue = SqliteCatalogue(library)
+    notes, tuned, states = settings.home / "machine.json", settings.home / "models", _states(settings)
+    base = settings.embedder or catalogue.fact("embedder")
+    workshop = SentenceTransformerWorkshop(base, offline=settings.offline, notes=notes)
+    stock = HubStock(
+        Hub(offline=settings.offline),
+        lambda setting: LlamaWriter(setting, offline=settings.offline, states=states),
+        lambda setting: SentenceTransformerEmbedder(setting, offline=settings.offline, notes=notes),
+    )
     return Engine(
         library,
-        SqliteCatalogue(library),
+        catalogue,
         SqliteGold(library),
         SqliteConversations(library),
         index,
-        workshop.open(_tuned(settings, index.stored())),
-        _writer(settings),
+        stock.embedder(_searching(stock, index.stored(), settings, tuned)),
+        _writer(settings, stock, chosen_writer(catalogue, stock)),
         ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
         Fetcher(allow_private=settings.allow_private),
         workshop,
-        models=settings.home / "models",
+        models=tuned,
+        stock=stock,
+        fixed={"writer": settings.writer, "embedder": settings.embedder},
         inbox=settings.home / "inbox",
         reranker=CrossEncoderReranker(settings.reranker, offline=settings.offline) if settings.reranker else None,
         nli=CrossEncoderNli(settings.nli, offline=settings.offline) if settings.nli else None,
-        question_writer=_question_writer(settings),
+        question_writer=_question_writer(settings, stock),
         vault=SqliteVault(library),
     )
 
 
-def _tuned(settings: Settings, index: Manifest | None) -> str:
-    """Return the folder of the tuned model that the index was built with, "" where what the settings name is used."""
-    use = index.embedder if index else None
-    if not use or not use.model or (settings.embedder and settings.embedder != use.base):
-        return ""
-    folder = settings.home / "models" / Path(use.model).name
-    return str(folder) if folder.is_dir() else ""
+def _searching(stock: HubStock, index: Manifest | None, settings: Settings, tuned: Path) -> str:
+    """Return the embedder that the index was built with, if it is still here; else the one that the settings name."""
+    chosen = chosen_embedder(index, settings.embedder, tuned)
+    return chosen if chosen == settings.embedder or stock.here("embedder", chosen) else settings.embedder
 
 
-def _question_writer(settings: Settings) -> Writer | None:
+def _question_writer(settings: Settings, stock: HubStock) -> Writer | None:
     """Return the writer that is set to write the questions to tune on, if one is."""
     if not settings.question_writer:
         return None
-    return _writer(replace(settings, writer=settings.question_writer))
+    return _writer(replace(settings, writer=settings.question_writer), stock)
 
 
-def _writer(settings: Settings) -> Writer:
-    """Return the writer that is set: a server's, or one that runs here."""
+def _writer(settings: Settings, stock: HubStock, chosen: str = "") -> Writer:
+    """Return the writer that is set: a server's, or one that runs here; the chosen one where none is."""
     if settings.writer.startswith(("http://", "https://")):
         return ServerWriter(settings.writer, settings.writer_model, settings.writer_key)
-    return LlamaWriter(settings.writer, offline=settings.offline, states=_states(settings))
+    return stock.writer(settings.writer or chosen)
 
 
 def _states(settings: Settings) -> States:

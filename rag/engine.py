@@ -8,17 +8,19 @@ import shutil
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
+from types import MappingProxyType
 
 from rag.answering.growing import REFUSAL, Clock, write
 from rag.answering.idle import Idle
 from rag.answering.trial import Trial
 from rag.backups import Backups
+from rag.choosing import Choosing
 from rag.citations import Verifier
 from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
@@ -41,6 +43,7 @@ from rag.ports import (
     Progress,
     Readers,
     Reranker,
+    Stock,
     Vault,
     VectorIndex,
     Workshop,
@@ -55,6 +58,7 @@ from rag.records import (
     FileProgress,
     Found,
     Item,
+    ModelKind,
     Post,
     Refused,
     SearchMode,
@@ -90,6 +94,8 @@ class Engine:
         workshop: Workshop,
         *,
         models: Path,
+        stock: Stock,
+        fixed: Mapping[ModelKind, str] = MappingProxyType({}),
         inbox: Path | None = None,
         reranker: Reranker | None = None,
         nli: Nli | None = None,
@@ -97,7 +103,8 @@ class Engine:
         vault: Vault | None = None,
     ) -> None:
         """Join the parts; nothing is loaded yet. Tuned models lie in the folder `models`; uploads wait in the folder
-        `inbox`, also while the app is closed. `question_writer` writes the questions to tune on."""
+        `inbox`, also while the app is closed. `question_writer` writes the questions to tune on. `fixed` is what the
+        environment names of the models that can be chosen from `stock`."""
         self._library = library
         self._catalogue = catalogue
         self._index = index
@@ -110,7 +117,7 @@ class Engine:
         self._refused_uploads: dict[str, Path] = {}
         self._writer_trouble = ""
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
-        self._indexing = Indexing(library, index, embedder, writer.forget)
+        self._indexing = Indexing(library, index, embedder, lambda: self._writer.forget())
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
@@ -130,6 +137,10 @@ class Engine:
             lambda question: [hit.passage for hit in self.search(question, limit=FIRST).hits],
         )
         """Tuning the embedder on these posts."""
+        self.choosing = Choosing(
+            stock, catalogue, self._indexing, workshop, models, fixed, self._write_with, lambda: self.tuning.running
+        )
+        """Which models are in use."""
         self._idle = Idle()
         self._trial = Trial(catalogue, writer)
         self.talks = Talks(conversations, library)
@@ -369,6 +380,7 @@ class Engine:
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
         self._idle.close()
+        self.choosing.close()
         self.tuning.close()
         self.quality.close()
         self.jobs.close()
@@ -376,6 +388,10 @@ class Engine:
         self._fetcher.close()
         self._index.close()
         self._library.close()
+
+    def _write_with(self, writer: Writer) -> None:
+        """Let another writer write from the next question on; the former one goes when its last answer has ended."""
+        self._writer, self._trial, self._writer_trouble = writer, Trial(self._catalogue, writer), ""
 
     def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
         for question in questions:

@@ -33,6 +33,10 @@ class ModelError(FootnoteError):
     """A model that is missing, damaged or not what it claims to be."""
 
 
+class Unreachable(ModelError):
+    """A place that models come from and that does not answer now."""
+
+
 class StoreError(FootnoteError):
     """Trouble with the data on disk: full, locked, damaged or unreadable."""
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from rag import passages as splitting
-from rag.errors import BadFile, StoreError
+from rag.errors import BadFile, ModelError, StoreError
 from rag.finding.coverage import UNMEASURED, Scale, measured
 from rag.finding.cut import Cut, cut
 from rag.incoming.fetch import Stopped
@@ -91,6 +91,8 @@ class Indexing:
         `former` is what can be gone back to. Raise ModelError or StoreError, and nothing has changed.
         """
         embedder.load()
+        if embedder.fingerprint != use.fingerprint:
+            raise ModelError(f"{embedder.name} is not the model that was meant. Choose one on the tab Models.")
         try:
             self.vectors(self.library.passages(), self.tell("Reading your posts with the new model", report), embedder)
         finally:

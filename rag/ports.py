@@ -23,6 +23,8 @@ from rag.records import (
     Label,
     Manifest,
     Mark,
+    Model,
+    ModelKind,
     Outline,
     Pace,
     Pair,
@@ -433,6 +435,10 @@ class Workshop(Protocol):
         """Return an embedder, not loaded yet: "" for the one that the settings name, a folder, or an id on the Hub."""
         ...
 
+    def choose(self, model: str) -> None:
+        """Let "" mean another model from now on: the one that a person chose."""
+        ...
+
     def folder(self, model: str) -> Path:
         """Return where such a model lies. Raise ModelError if it is not to be had."""
         ...
@@ -475,6 +481,49 @@ class Workshop(Protocol):
 
     def publish(self, model: Path, repo: str) -> str:
         """Send a model to the Hub, private, and return its address. Raise ModelError."""
+        ...
+
+
+class Stock(Protocol):
+    """The models that there are: on this machine, and on the Hub for the asking."""
+
+    def suggested(self) -> list[Model]:
+        """List models that are worth a try, with what of them is here. Nobody is asked."""
+        ...
+
+    def here(self, kind: ModelKind, setting: str) -> Model | None:
+        """Return a model that lies here, None if it does not. Nobody is asked. Raise ModelError if it is another kind
+        of thing than it should be."""
+        ...
+
+    def look(self, wanted: str) -> list[Model]:
+        """Return what a person may mean by an id on the Hub, `repo:file.gguf` or a path; the Hub is asked for sizes.
+
+        Raise ModelError if it is nothing that can be used.
+        """
+        ...
+
+    def fetch(self, model: Model, stop: Event, report: Progress) -> bool:
+        """Download a model, going on where it was cut off; say whether it is there, False if `stop` was set.
+
+        `report` is told (bytes, of how many). Raise ModelError.
+        """
+        ...
+
+    def remove(self, model: Model) -> int:
+        """Delete a model that was downloaded, and what was cut off; return how many bytes that freed."""
+        ...
+
+    def writer(self, setting: str) -> Writer:
+        """Return a writer that lies here, not loaded yet."""
+        ...
+
+    def embedder(self, setting: str) -> Embedder:
+        """Return an embedder that lies here, not loaded yet."""
+        ...
+
+    def memory(self) -> tuple[int, int]:
+        """Return how many bytes of memory there are for models, and how many are free now; 0 for what is not known."""
         ...
 
 

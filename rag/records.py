@@ -430,13 +430,14 @@ class InUse:
     """An embedder as an index has it: the first `dimension` numbers of its vectors.
 
     `model` is the name of a model that was tuned here, from the one that the settings named then, `base`; "" is what
-    the settings name.
+    the settings name, or `setting`, if a person chose another on the page.
     """
 
     fingerprint: str
     dimension: int
     model: str = ""
     base: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True)
@@ -469,7 +470,7 @@ class Manifest:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Manifest:
         """Read a manifest. Raise TypeError or KeyError if it is none."""
-        names = ("fingerprint", "dimension", "model", "base")
+        names = ("fingerprint", "dimension", "model", "base", "setting")
         former = stored.get("former")
         return cls(
             InUse(**{name: stored[name] for name in names if name in stored}),
@@ -477,6 +478,31 @@ class Manifest:
             str(stored["splitter"]),
             InUse(**former) if former else None,
         )
+
+
+ModelKind = Literal["writer", "embedder"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can be used. `setting` names it as FOOTNOTE_WRITER or FOOTNOTE_EMBEDDER does, "" the one that ships.
+
+    `size` is what it takes on the disk, `memory` about what it takes while it is used, in bytes; 0: not known. `span`
+    is the context of a writer in tokens, or the width of an embedder's vectors. `place` is where it lies, "" if it is
+    not here; then `part` is how many bytes of it are. `about` says in a few words what it is for.
+    """
+
+    kind: ModelKind
+    setting: str
+    name: str
+    licence: str = ""
+    size: int = 0
+    memory: int = 0
+    span: int = 0
+    place: str = ""
+    part: int = 0
+    about: str = ""
+    gated: bool = False
 
 
 Thumb = Literal["", "up", "down"]

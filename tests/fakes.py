@@ -21,7 +21,7 @@ import numpy as np
 from snowballstemmer.porter_stemmer import PorterStemmer
 
 from rag.errors import BadFile, ModelError, NotFound, StoreError
-from rag.ports import Embedder, Ids, Progress, Read, Vectors, unread
+from rag.ports import Embedder, Ids, Progress, Read, Vectors, Writer, unread
 from rag.readers import read
 from rag.readers.limits import Limits
 from rag.readers.outline import outline
@@ -36,6 +36,8 @@ from rag.records import (
     Label,
     Manifest,
     Mark,
+    Model,
+    ModelKind,
     Outline,
     Pace,
     Pair,
@@ -187,6 +189,9 @@ class FakeWorkshop:
     def open(self, model: str) -> FakeEmbedder:
         return self.tuned if model else self.embedder
 
+    def choose(self, model: str) -> None:
+        self.chosen = model
+
     def folder(self, model: str) -> Path:
         return Path(model or "base")
 
@@ -247,6 +252,72 @@ class FakeExam:
 
     def ndcg(self, dim: int) -> dict[str, float]:
         return dict.fromkeys(self._asked, self._mark)
+
+
+class FakeStock:
+    """Models in dictionaries: those of a Hub, and those that lie here. What they do is what the fakes given do."""
+
+    def __init__(self, writer: Writer, embedder: Embedder) -> None:
+        self.hub: dict[str, Model] = {}
+        self.placed: dict[str, Model] = {}
+        self.writers: dict[str, Writer] = {"": writer}
+        self.embedders: dict[str, Embedder] = {"": embedder}
+        self.trouble = ""
+        """Why the Hub cannot be asked."""
+        self.free = (16_000_000_000, 8_000_000_000)
+        self.pause = Event()
+        """A download goes on once this is set."""
+        self.pause.set()
+        self._parts: dict[str, int] = {}
+
+    def suggested(self) -> list[Model]:
+        wanted = [model for model in self.hub.values() if model.about]
+        return [
+            self.placed.get(model.setting) or replace(model, size=0, memory=0, part=self._parts.get(model.setting, 0))
+            for model in wanted
+        ]
+
+    def here(self, kind: ModelKind, setting: str) -> Model | None:
+        if not setting:
+            return Model(kind, "", f"the {kind} that ships", "apache-2.0", 100, 100, 256, f"/shipped/{kind}")
+        found = self.placed.get(setting)
+        return found if found and found.kind == kind else None
+
+    def look(self, wanted: str) -> list[Model]:
+        if self.trouble:
+            raise ModelError(self.trouble)
+        found = self.placed.get(wanted) or self.hub.get(wanted)
+        if found is None:
+            raise ModelError(f"{wanted} is not on the Hub. Check the spelling.")
+        return [found]
+
+    def fetch(self, model: Model, stop: Event, report: Progress) -> bool:
+        [known] = self.look(model.setting)
+        for done in range(self._parts.get(model.setting, 0), known.size + 1, max(1, known.size // 4)):
+            self._parts[model.setting] = done
+            report(done, known.size)
+            while not self.pause.wait(0.01):
+                if stop.is_set():
+                    return False
+        self._parts.pop(model.setting)
+        self.placed[model.setting] = replace(known, place=f"/cache/{model.setting}", part=0)
+        return True
+
+    def remove(self, model: Model) -> int:
+        if model.setting not in self.hub:
+            raise ModelError(f"Footnote did not download {model.name}, and leaves it where it is. Delete it yourself.")
+        freed = self._parts.pop(model.setting, 0)
+        placed = self.placed.pop(model.setting, None)
+        return freed + (placed.size if placed else 0)
+
+    def writer(self, setting: str) -> Writer:
+        return self.writers[setting]
+
+    def embedder(self, setting: str) -> Embedder:
+        return self.embedders[setting]
+
+    def memory(self) -> tuple[int, int]:
+        return self.free
 
 
 class FakeLibrary:

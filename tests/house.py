@@ -8,7 +8,7 @@ from typing import Any
 
 from rag.engine import Engine
 from rag.incoming.fetch import Fetcher
-from rag.records import ENDED, FileProgress
+from rag.records import ENDED, FileProgress, ModelKind
 from store.backup import SqliteVault
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
@@ -23,6 +23,7 @@ from tests.fakes import (
     FakeGold,
     FakeIndex,
     FakeLibrary,
+    FakeStock,
     FakeVault,
     FakeWorkshop,
     FakeWriter,
@@ -39,6 +40,8 @@ class House:
         self.embedder = FakeEmbedder()
         self.writer = FakeWriter("Nothing was scripted.")
         self.workshop = FakeWorkshop(self.embedder)
+        self.stock = FakeStock(self.writer, self.embedder)
+        self.fixed: dict[ModelKind, str] = {}
         self.readers = DirectReaders()
         self._real = real_stores
         self.library: Any = None if real_stores else FakeLibrary()
@@ -72,6 +75,8 @@ class House:
             Fetcher(allow_private=True, delay=0, pause=0),
             self.workshop,
             models=self.home / "models",
+            stock=self.stock,
+            fixed=self.fixed,
             inbox=self.home / "inbox",
             vault=SqliteVault(self.library) if self._real else FakeVault(self.library),
         )

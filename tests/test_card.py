@@ -24,7 +24,7 @@ from models.measure import METRICS
 from models.tune import Run
 from rag.errors import ModelError
 from rag.records import Recipe
-from tests.test_hub import git_hash
+from tests.hub import git_hash
 from tests.test_tune import made_model
 
 RUN = Run(

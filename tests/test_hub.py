@@ -4,132 +4,17 @@ The Hub's library reads its address when it is imported, so each fetch runs in a
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.hub import MINILM, SMOLLM, Hub
+
 pytestmark = pytest.mark.slow
-
-COMMIT = "c0ffee" * 6 + "c0ff"
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-SMOLLM = "bartowski/SmolLM2-135M-Instruct-GGUF"
-LARGE = 1_000_000  # bytes from which the Hub keeps a file under its SHA-256
-
-
-class Hub:
-    """As much of the Hugging Face Hub as a download needs."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, dict[str, Path]] = {}
-        self.asked: list[str] = []
-        self.status = 200
-        self.error = ""
-        self.spoil = ""
-        """Name of a file whose bytes arrive changed."""
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_HEAD(self) -> None:
-                self.answer(body=False)
-
-            def do_GET(self) -> None:
-                self.answer(body=True)
-
-            def answer(self, *, body: bool) -> None:
-                path = self.path.partition("?")[0]
-                hub.asked.append(f"{self.command} {path}")
-                if hub.status != 200:
-                    self.reply(hub.status, {"X-Error-Code": hub.error, "X-Error-Message": "no"}, b"", body)
-                    return
-                if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/[^/]+)?", path):
-                    self.reply_json(hub.described(found[1]), body)
-                elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/[^/]+", path):
-                    self.reply_json(hub.tree(found[1]), body)
-                elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-                    self.reply_file(found[1], found[2], body)
-                else:
-                    self.reply_json(None, body)
-
-            def reply_json(self, value: Any, body: bool) -> None:
-                if value is None:
-                    self.reply(404, {"X-Error-Code": "RepoNotFound"}, b"", body)
-                else:
-                    self.reply(200, {"Content-Type": "application/json"}, json.dumps(value).encode(), body)
-
-            def reply_file(self, repo: str, name: str, body: bool) -> None:
-                if repo not in hub.files or name not in hub.files[repo]:
-                    code = "EntryNotFound" if repo in hub.files else "RepoNotFound"
-                    self.reply(404, {"X-Error-Code": code, "X-Repo-Commit": COMMIT}, b"", body)
-                    return
-                data = hub.files[repo][name].read_bytes()
-                headers = {"ETag": f'"{etag(data)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-                if name == hub.spoil:
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-                if asked and int(asked[1]):
-                    start = int(asked[1])
-                    headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-                    self.reply(206, headers, data[start:], body)
-                else:
-                    self.reply(200, headers, data, body)
-
-            def reply(self, status: int, headers: dict[str, str], data: bytes, body: bool) -> None:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                if body:
-                    self.wfile.write(data)
-
-            def log_message(self, *arguments: Any) -> None:
-                """Keep quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def described(self, repo: str) -> Any:
-        if repo not in self.files:
-            return None
-        siblings = [{"rfilename": name} for name in self.files[repo]]
-        return {"_id": "1", "id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings, "tags": []}
-
-    def tree(self, repo: str) -> Any:
-        if repo not in self.files:
-            return None
-        rows = []
-        for name, path in self.files[repo].items():
-            data = path.read_bytes()
-            row: dict[str, Any] = {"type": "file", "path": name, "size": len(data), "oid": git_hash(data)}
-            if len(data) > LARGE:
-                row["lfs"] = {"oid": etag(data), "size": len(data), "pointerSize": 134}
-            rows.append(row)
-        return rows
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def git_hash(data: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-
-def etag(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest() if len(data) > LARGE else git_hash(data)
 
 
 @pytest.fixture

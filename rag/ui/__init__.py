@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from rag.engine import Engine
 from rag.settings import LOOPBACK, Settings
-from rag.ui import ask, posts, quality, render
+from rag.ui import ask, models, posts, quality, render
 from rag.ui.guard import Gate, LocalOnly, same
 from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
@@ -36,6 +36,8 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
                 adding = posts.build(engine, samples, local=local)
             with gr.Tab("Quality", id="quality") as quality_tab:
                 measuring = quality.build(engine)
+            with gr.Tab("Models", id="models") as models_tab:
+                choosing = models.build(engine, local=local)
         gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
@@ -51,6 +53,7 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
             outputs=measuring.fresh,
             show_progress="hidden",
         )
+        gr.on([page.load, models_tab.select], choosing.refresh, outputs=choosing.fresh, show_progress="hidden")
         measuring.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
         asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
         asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
