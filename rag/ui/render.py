@@ -77,6 +77,9 @@ def activity(engine: Engine) -> str:
     if running and running.rows:
         what = f"{running.title}: {running.done:,} of {len(running.rows):,}. Answers use what is there so far."
         return waiting(what)
+    stage = engine.tuning.stage
+    if stage.step:
+        return waiting(f"Tuning search: step {stage.done:,} of {stage.total:,}. Questions are answered meanwhile.")
     return waiting(engine.activity) if engine.activity else ""
 
 

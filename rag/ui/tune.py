@@ -46,8 +46,8 @@ def build(engine: Engine) -> None:
     gr.HTML(tuned.INTRO, padding=False)
     with gr.Accordion("Your own pairs, and how long it may take", open=False, elem_id="tune-options"):
         file = gr.File(
-            label="Questions of your own, each with the passage or the post that answers it: JSON lines, JSON or CSV",
-            height=120,
+            label="Your questions and what answers them: JSON lines, JSON or CSV",
+            height=160,
             elem_id="tune-file",
         )
         minutes = gr.Slider(

@@ -19,8 +19,9 @@ from rag.ui.render import duration, short
 INTRO = (
     "<h2>Tune search to your posts</h2><p class='note'>The search model learns the words and matters of your posts, "
     "from questions that Footnote makes of them. A fifth of your posts is put aside first, and both models are asked "
-    "about those: only what finds more there is offered to you. Nothing leaves this machine, questions are answered "
-    "meanwhile, and you can go back.</p>"
+    "about those: only what finds more there is offered to you. It trains for ten minutes at most, unless you allow "
+    "more, and is measured for some more. Nothing leaves this machine, questions are answered meanwhile, and you can "
+    "go back.</p>"
 )
 _ORIGINS: dict[PairOrigin, str] = {
     "text": "from the text",
@@ -47,9 +48,10 @@ def planned(plan: Plan, struck: Collection[str], shown: int, *, idle: bool) -> s
     kept, sifted, recipe = len(plan.sifted.kept), plan.sifted, plan.recipe
     left = sum(pair.question not in struck for pair in plan.pairs)
     out = f" ({len(plan.pairs) - left:,} struck out)" if left < len(plan.pairs) else ""
+    often = "once" if recipe.epochs == 1 else f"{recipe.epochs} times over"
     said = (
         f"<p>{sifted.made:,} pairs of a question and the passage that answers it were made, and {kept:,} are fit to "
-        f"train on. It will train on {left:,} of them{out}, {_count(recipe.epochs, 'time')} over, which takes about "
+        f"train on. It will train on {left:,} of them{out}, {often}, which takes about "
         f"{duration(plan.seconds)}; then it is measured.</p>"
     )
     rows = "".join(_pair(pair, pair.question in struck, idle=idle) for pair in plan.pairs[:shown])
@@ -188,7 +190,7 @@ def _phases(stage: Stage) -> str:
     now = STAGES.index(stage.what)
     listed = "".join(
         f"<li{' aria-current=step' if place == now else ''} class='{'done' if place < now else ''}'>{name}</li>"
-        for place, name in enumerate(("Pairs", "Time", "Training", "Before", "After"))
+        for place, name in enumerate(("Pairs", "Timing", "Training", "Measuring before", "and after"))
     )
     return f"<ol class='phases' aria-label='What is done'>{listed}</ol>"
 
