@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any
 
 from benchmarks.common import datasets, fresh_engine, print_table, say
-from models import tune
+from models import training, tune
 from models.measure import METRICS, Measurement
 from models.workshop import SentenceTransformerWorkshop
 from rag.evaluate import Collection, read_collection
@@ -136,7 +136,7 @@ def tuned(experiment: Experiment, row: str, base: Path, name: str, dims: Sequenc
             if step.done % 20 == 0:
                 say(f"  step {step.done} of {step.total}, loss {step.loss}")
         seconds = time.monotonic() - began
-        found = experiment.measured(str(Path(folder) / tune.MODEL), name, dims)
+        found = experiment.measured(str(Path(folder) / training.MODEL), name, dims)
     return {"pairs": len(pairs), "seconds": round(seconds, 1), **found}
 
 

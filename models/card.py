@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from models.measure import METRICS
-from models.tune import Run
+from models.training import Run
 from rag.errors import ModelError
 from rag.records import Recipe
 
@@ -296,7 +296,7 @@ def push(folder: Path, repo: str, private: bool = True, token: str | None = None
             commit_message="Tuned with Footnote",
         )
     except HfHubHTTPError as error:
-        raise ModelError(_answered(repo, error)) from error
+        raise ModelError(answered(repo, error)) from error
     except HFValidationError as error:
         raise ModelError(f"{repo} is no name of a repository. Give one such as your-name/my-embedder.") from error
     except (OSError, httpx2.HTTPError) as error:
@@ -319,7 +319,8 @@ def _name_in_card(card: Path, repo: str) -> None:
     new.replace(card)
 
 
-def _answered(repo: str, error: Any) -> str:
+def answered(repo: str, error: Any) -> str:
+    """Say in a sentence what the Hub answered when something was sent there."""
     status = int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
     if status in _SENTENCES:
         return _SENTENCES[status].format(repo=repo)

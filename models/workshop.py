@@ -11,6 +11,7 @@ from typing import Any
 from models import card, tune
 from models.embedder import SentenceTransformerEmbedder
 from models.measure import Measurement
+from models.training import MODEL, run_of, widths
 from rag.ports import Embedder
 from rag.records import Pace, Pair, Recipe, Step
 
@@ -38,7 +39,7 @@ class SentenceTransformerWorkshop:
 
     def widths(self, width: int, asked: Sequence[int] = ()) -> tuple[int, ...]:
         """Return the widths that vectors of `width` are trained to be cut to. Raise ModelError for a wrong one."""
-        return tune.widths(width, asked)
+        return widths(width, asked)
 
     def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
         """Try a few steps and say what training costs here. Raise ModelError."""
@@ -56,7 +57,7 @@ class SentenceTransformerWorkshop:
 
     def finished(self, folder: Path) -> Path | None:
         """Return the model that a training in this folder has come to, None if it has come to none."""
-        model = folder / tune.MODEL
+        model = folder / MODEL
         return model if model.is_dir() else None
 
     def exam(
@@ -71,7 +72,7 @@ class SentenceTransformerWorkshop:
 
     def card(self, model: Path, training: Path, facts: Mapping[str, Any]) -> None:
         """Write a model's card into its folder; `facts` are those that only the caller knows, see card.Facts."""
-        card.write_card(model, card.Facts(run=tune.run_of(training), **facts))
+        card.write_card(model, card.Facts(run=run_of(training), **facts))
 
     def publish(self, model: Path, repo: str) -> str:
         """Send a model to the Hub, private, and return its address. Raise ModelError."""

@@ -21,7 +21,7 @@ import yaml
 
 from models.card import CARD, Facts, card_text, published, push, write_card
 from models.measure import METRICS
-from models.tune import Run
+from models.training import Run
 from rag.errors import ModelError
 from rag.records import Recipe
 from tests.hub import git_hash

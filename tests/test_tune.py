@@ -20,11 +20,13 @@ from typing import Any
 
 import pytest
 
-from models import tune
+from models import training, tune
+from models.batches import Batches, same_passages
 from models.embedder import SentenceTransformerEmbedder
-from models.tune import MODEL, Batches, Pace, fitted, run_of, same_passages, train, widths
+from models.training import MODEL, run_of, widths
+from models.tune import fitted, train
 from rag.errors import Busy, ModelError
-from rag.records import Pair, Recipe, Step
+from rag.records import Pace, Pair, Recipe, Step
 from tests.house import ROOT
 
 trains = pytest.mark.skipif(
@@ -96,7 +98,7 @@ def trained_here(
         steps.append(Step(**answer["step"]))
         heard(steps[-1])
 
-    tune._train(base, made_pairs(), recipe, recipe.batch, folder, say)
+    training._train(base, made_pairs(), recipe, recipe.batch, folder, say)
     return steps
 
 
@@ -295,15 +297,15 @@ class TestTraining:
     def test_two_at_once_in_one_folder(self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from filelock import FileLock
 
-        monkeypatch.setattr(tune, "_PATIENCE", 0.2)
+        monkeypatch.setattr(training, "_PATIENCE", 0.2)
         with FileLock(str(tmp_path / "lock")), pytest.raises(Busy, match="Another tuning is running"):
             trained_here(base, tmp_path)
 
     def test_a_large_batch_is_trained_with_cached_gradients(
         self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tune, "_CACHED_FROM", 8)
-        monkeypatch.setattr(tune, "_CACHED_PART", 4)
+        monkeypatch.setattr(training, "_CACHED_FROM", 8)
+        monkeypatch.setattr(training, "_CACHED_PART", 4)
         cached = trained_here(base, tmp_path)
         assert run_of(tmp_path).cached
         assert cached[-1].loss is not None
@@ -312,7 +314,7 @@ class TestTraining:
         pairs = [*made_pairs(), Pair("how is \ud83e ?", "half a loaf \ud83e .", "asked")]
         said: list[Any] = []
         job = {"task": "pace", "base": str(base), "batch": 8, "recipe": asdict(BREAD)}
-        tune._work({**job, "pairs": [asdict(pair) for pair in pairs]}, said.append)
+        training._work({**job, "pairs": [asdict(pair) for pair in pairs]}, said.append)
         cost = Pace(**said[-1]["pace"])
         assert 0 < cost.pair < 1
         assert 0 < cost.epoch < 1
@@ -320,7 +322,7 @@ class TestTraining:
 
     def test_questions_are_read_with_their_prompt_and_passages_with_theirs(self, tmp_path: Path) -> None:
         base = made_model(tmp_path, prompts={"query": "query : ", "document": ""})
-        trainer = tune._Training(base, made_pairs(), BREAD, tmp_path / "checkpoints")._trainer(print, 0, print)
+        trainer = training._Training(base, made_pairs(), BREAD, tmp_path / "checkpoints")._trainer(print, 0, print)
         assert trainer.args.prompts == {"question": "query : "}
         batch = next(iter(trainer.get_train_dataloader()))
         assert (batch["question_input_ids"][:, 1] == WORDS.index("query")).all()
@@ -331,14 +333,14 @@ class TestTraining:
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from models import tune
+from models import training, tune
 from tests.test_tune import BREAD, made_pairs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    tune._train(Path(sys.argv[1]), made_pairs(), BREAD, 8, Path(sys.argv[2]), lambda _: None)
+    training._train(Path(sys.argv[1]), made_pairs(), BREAD, 8, Path(sys.argv[2]), lambda _: None)
 except Exception as error:
-    print("disk", tune._of_disk(error), tune._of_memory(error), repr(error))
+    print("disk", training._of_disk(error), training._of_memory(error), repr(error))
 """
 """Trains where no file may be larger than 20 kB: as near to a full disk as a test comes."""
 
@@ -429,7 +431,7 @@ ALIVE = """
 import subprocess, sys
 from pathlib import Path
 from models import tune
-waiting = "import time; from models import tune; tune._work = lambda job, say: (say({}), time.sleep(60)); tune.main()"
+waiting = "import time; from models import training as t; t._work = lambda _, say: (say({}), time.sleep(60)); t.main()"
 tune._COMMAND = (sys.executable, "-c", waiting)
 with tune._started({}) as process:
     process.stdout.readline()
@@ -457,14 +459,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
         made.mkdir()
         (made / "model.safetensors").write_bytes(b"weights" * 100)
         (made / "optimizer.pt").write_bytes(b"moments" * 100)
-        tune._vouch(made)
-    assert tune._last_whole(tmp_path) == tmp_path / "checkpoint-12"
+        training._vouch(made)
+    assert training._last_whole(tmp_path) == tmp_path / "checkpoint-12"
     (tmp_path / "checkpoint-12" / "optimizer.pt").write_bytes(b"moments" * 99)
-    assert tune._last_whole(tmp_path) == tmp_path / "checkpoint-6"
+    assert training._last_whole(tmp_path) == tmp_path / "checkpoint-6"
     assert not (tmp_path / "checkpoint-12").exists()
     (tmp_path / "checkpoint-6" / "whole.json").unlink()
     (tmp_path / "checkpoint-3" / "whole.json").write_text("{", encoding="utf-8")
-    assert tune._last_whole(tmp_path) is None
+    assert training._last_whole(tmp_path) is None
 
 
 def gone(process: int, seconds: float = 10) -> bool:
