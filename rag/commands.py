@@ -35,6 +35,8 @@ from rag.tuning import command as tuning
 
 Event = dict[str, Any]
 Arguments = dict[str, Any]
+ADDED = ("added", "updated", "unchanged", "failed")
+"""What can become of a file or page that is added."""
 Result = TypeVar("Result")
 _TOLD_EVERY_S = 3
 _BARE_ADDRESS = re.compile(
@@ -217,7 +219,7 @@ def _look(engine: Engine, address: str) -> Iterator[Event]:
 
 def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]:  # noqa: ARG001 - `choose` has asked
     job = engine.add(path if isinstance(path, str) else tuple(path) for path in paths)
-    outcome = yield from _followed(job, ("added", "updated", "unchanged", "failed"))
+    outcome = yield from followed(job, ADDED)
     if engine.trouble:
         yield {"log": engine.trouble}
     nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
@@ -226,11 +228,11 @@ def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]
 
 def _sync(engine: Engine, id: str | None, dry_run: bool, prune: bool) -> Iterator[Event]:  # noqa: A002 - as typed
     job = engine.sync(id, dry_run=dry_run, prune=prune)
-    outcome = yield from _followed(job, ("added", "updated", "unchanged", "vanished", "failed"), silent="unchanged")
+    outcome = yield from followed(job, ("added", "updated", "unchanged", "vanished", "failed"), silent="unchanged")
     yield {"result": outcome, "text": ("Dry run, nothing was changed: " if dry_run else "") + _counts(outcome)}
 
 
-def _followed(
+def followed(
     job: Job, states: Sequence[str], silent: str = ""
 ) -> Generator[Event, None, dict[str, list[dict[str, Any]]]]:
     """Log what becomes of each file and page; return the rows by state."""

@@ -35,7 +35,7 @@ QUESTION = "How is the starter fed every morning?"
 @pytest.fixture
 def full(house: House) -> House:
     """A house with two posts, a conversation, a mark and a source."""
-    house.writer.script = "Feed it every morning at eight with 50 grams of rye flour."
+    house.writer.pieces = ("Feed it every morning at eight with 50 grams of rye flour.",)
     house.write("sourdough.md", "---\ndate: 2024-03-02\ntags: [bread]\n---\n" + SOURDOUGH)
     house.write("flatbread.md", FLATBREAD)
     list(house.engine.add([str(house.home / "blog")]))

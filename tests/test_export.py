@@ -47,7 +47,7 @@ def full(house: House) -> House:
     more = Post("/b.pdf", "2021-01-01 was a Friday", "The same title, other words.", url="https://example.com/b?c=d&e")
     slashes = Post("/c", "../../etc/passwd: \"quoted\" # and 'so'", "Text of a title that is a path.")
     list(house.engine.add_posts([paged, more, slashes, Post("/d", "CON", "x y z"), Post("/e", "🥖", "Bread alone.")]))
-    house.writer.script = "Feed it every morning at eight with 50 grams of rye flour."
+    house.writer.pieces = ("Feed it every morning at eight with 50 grams of rye flour.",)
     *_, answer = house.engine.ask("How is the starter fed every morning?")
     house.engine.talks.keep(0, answer.question, kept(answer))
     return house

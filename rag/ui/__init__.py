@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 
 from rag.engine import Engine
 from rag.settings import LOOPBACK, Settings
-from rag.ui import ask, models, posts, quality, render
+from rag.ui import api, ask, models, posts, quality, render
 from rag.ui.guard import Gate, LocalOnly, same
 from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
@@ -27,6 +27,7 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
     `local`: the page is for this machine alone, and may be told of folders on it.
     """
     with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False) as page:
+        api.build(engine, local=local)  # first, so that its names are its own
         gr.HTML(render.HEADER, elem_id="masthead", padding=False)
         status = gr.HTML(elem_id="activity", padding=False)
         with gr.Tabs() as tabs:
@@ -59,6 +60,7 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
         asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
             adding.add_samples, show_progress="hidden"
         )
+        api.hide_others(page)
     return page
 
 
