@@ -25,23 +25,25 @@ from models.hub import Hub
 from models.machine import usable_cores, vector_features
 from models.prefill import States
 from models.server import ServerWriter
+from models.space import SNAPSHOT, announce_gpu, fetch_snapshot, send_snapshot, send_space
 from models.stock import HubStock
 from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
-from rag import commands, handover
+from rag import commands, handover, space
 from rag.choosing import chosen_embedder, chosen_writer
 from rag.doors import routes as doors
 from rag.doors import tools
 from rag.engine import Engine
 from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
 from rag.incoming.fetch import Fetcher
-from rag.ports import Writer
+from rag.ports import Readers, Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
 from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
 from rag.tuning.command import CONFIRM
-from store.backup import SqliteVault
+from rag.visitors import Allowed, Visitors
+from store.backup import SqliteVault, is_public
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
@@ -49,6 +51,7 @@ from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
 from store.vectors import ChromaIndex
 
+_DATASETS = "datasets/"  # begins the name of a dataset repository
 _SCHEDULE_S = 600  # how often it is asked whether a source is due
 
 
@@ -159,6 +162,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def serve(settings: Settings) -> int:
     """Serve the page until it is interrupted; if another process already does, open its page."""
+    if settings.space:
+        announce_gpu()
     if settings.exposed:
         raise BadSetting(
             f"FOOTNOTE_HOST={settings.host} opens the page to others. Set FOOTNOTE_PASSWORD to what it shall ask them "
@@ -175,6 +180,8 @@ def serve(settings: Settings) -> int:
     try:
         with _engine(settings) as engine:
             engine.resume()  # first: later, what a person has just begun would look as if it had been interrupted
+            if settings.space:
+                return serve_visitors(engine, settings)
             app = launch(engine, settings, lambda: machine_checks(settings))
             threading.Thread(target=_work_behind, args=(engine,), daemon=True).start()
             webbrowser.open(app.local_url)
@@ -185,11 +192,89 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+def serve_visitors(owner: Engine, settings: Settings) -> int:
+    """Serve a Space's pages until it is interrupted: visitors read what the owner has, brought back first."""
+    _set_uploads(settings)
+    trouble = _bring_back(owner, settings)
+    # imported here: it takes seconds, and no command needs it
+    from rag.ui.space import launch as launch_space
+
+    allowed = Allowed()
+    readers = ReadingRoom(Limits(post_bytes=allowed.file_bytes))
+    visitors = Visitors(owner, readers, lambda folder, few: _aside(owner, folder, few), settings.home / "visitors")
+    if trouble:
+        print(f"The posts could not be brought back, and the Space begins empty. {trouble}", flush=True)
+        visitors.notice = "This Space could not bring its posts back. Its owner finds the reason on the owner's page."
+    visitors.watch()
+    try:
+        app = launch_space(visitors, settings, CHECKOUT / "samples", lambda: _keep(owner, settings, trouble), trouble)
+        threading.Thread(target=_work_behind, args=(owner,), daemon=True).start()
+        print(f"Footnote is open at {app.local_url}", flush=True)
+        app.block_thread()
+    finally:
+        visitors.close()
+    return 0
+
+
+def _aside(owner: Engine, folder: Path, readers: Readers) -> Engine:
+    """Join an engine of a visitor's own posts, beside the owner's."""
+    library = SqliteLibrary(folder / "library.sqlite3")
+    kept = (SqliteCatalogue(library), SqliteGold(library), SqliteConversations(library))
+    return owner.aside(library, *kept, ChromaIndex(folder / "index"), readers, folder)
+
+
+def _bring_back(owner: Engine, settings: Settings) -> str:
+    """Restore the posts from where the settings say they are kept, into an empty library; return why that failed."""
+    if not settings.snapshot or owner.count()[0]:
+        return ""
+    try:
+        if settings.snapshot.startswith(_DATASETS):
+            file = fetch_snapshot(settings.snapshot.removeprefix(_DATASETS))
+        else:
+            file = CHECKOUT / settings.snapshot
+            if not file.exists():
+                raise BadSetting(f"FOOTNOTE_SNAPSHOT={settings.snapshot} is not there. Mount it, or set another place.")
+            if file.is_dir():
+                file = file / SNAPSHOT if (file / SNAPSHOT).exists() else None
+        if file is not None:
+            owner.backups.restore(file)
+    except FootnoteError as error:
+        return str(error)
+    return ""
+
+
+def _keep(owner: Engine, settings: Settings, trouble: str) -> str:
+    """Keep a snapshot of the posts where the settings say; return what a person is told. Raise FootnoteError."""
+    if trouble:
+        raise BadSetting(
+            "The snapshot that is there could not be read, and would be replaced. Move it away, or set "
+            "FOOTNOTE_SNAPSHOT to another place, restart this Space, and save again."
+        )
+    place = CHECKOUT / settings.snapshot
+    if settings.snapshot.startswith(_DATASETS):
+        saved = owner.backups.save(settings.home / SNAPSHOT, public=True)
+        send_snapshot(Path(saved.file), settings.snapshot.removeprefix(_DATASETS))
+    elif settings.snapshot and place.is_dir():
+        saved = owner.backups.save(place / SNAPSHOT, public=True)
+    else:
+        raise BadSetting(
+            "There is no place yet where a snapshot outlasts a restart. Set this Space's variable FOOTNOTE_SNAPSHOT to "
+            "datasets/YOU/NAME, or to the folder of a mounted bucket, and save again."
+        )
+    what = f"{saved.posts} post{'s' * (saved.posts != 1)}"
+    return f"{what} saved in {settings.snapshot}. Marks, sources and tuned models are not among them."
+
+
+def _set_uploads(settings: Settings) -> None:
+    """Let Gradio put uploads below the home, and clear away what a killed process left there."""
+    uploads = settings.home / "uploads"
+    shutil.rmtree(uploads, ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+
+
 def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]) -> Any:
     """Start the page's server and the door for commands; return the running gr.Blocks."""
-    uploads = settings.home / "uploads"
-    shutil.rmtree(uploads, ignore_errors=True)  # what a killed process left there
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    _set_uploads(settings)
     # imported here: it takes seconds, and no command needs it
     from rag.ui import build_ui, guard, launch_options, routes
 
@@ -232,6 +317,9 @@ def _events(
     settings: Settings, command: str, arguments: commands.Arguments, *, as_json: bool
 ) -> Iterator[commands.Event]:
     """Run a command where the data is: here, or in the process that serves the page."""
+    if command == "space":
+        yield from _space(settings, arguments, as_json=as_json)
+        return
     if command == "eval":
         embedder = arguments["embedder"] or settings.embedder
         with tempfile.TemporaryDirectory(prefix="footnote-eval-") as home:
@@ -275,6 +363,26 @@ def _taken(settings: Settings) -> tuple[tools.Run, Callable[[], None]] | None:
         lock.release()
 
     return lambda command, arguments: commands.run(engine, command, arguments, list), let_go
+
+
+def _space(settings: Settings, arguments: commands.Arguments, *, as_json: bool) -> Iterator[commands.Event]:
+    """Send the checkout, and a snapshot that was named, to a Space; the person is asked first."""
+    snapshot = Path(arguments["snapshot"]).expanduser() if arguments["snapshot"] else None
+    planned = space.plan(CHECKOUT, settings, snapshot, is_public)
+    if not (arguments["dry_run"] or arguments["yes"]) and not _agreed(
+        space.confirmation(planned, arguments["repo"]), as_json
+    ):
+        raise BadSetting("Nothing was sent. Add --yes to send it, or --dry-run to see what would be.")
+    yield from space.run(planned, arguments["repo"], send_space, dry=arguments["dry_run"])
+
+
+def _agreed(question: str, as_json: bool) -> bool:
+    """Ask the person at the terminal; a script, which cannot answer, has not agreed."""
+    if as_json or not sys.stdin.isatty():
+        return False
+    sys.stderr.write(f"{question} Send it? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _run_here(settings: Settings, command: str, arguments: commands.Arguments) -> Iterator[commands.Event]:

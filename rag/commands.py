@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Event as Flag
 from typing import Any, TypeVar
 
-from rag import takeaway
+from rag import space, takeaway
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
 from rag.evaluate import evaluate
@@ -106,6 +106,7 @@ def parser() -> argparse.ArgumentParser:
     )
     tuning.describe(command)
     takeaway.describe(command)
+    space.describe(command)
     served = commands.add_parser("mcp", help=_MCP, description=_MCP, epilog="example: python app.py mcp")
     served.set_defaults(json=False)
     return top

@@ -15,6 +15,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
+from typing import cast
 
 from rag.answering.growing import REFUSAL, Clock, write
 from rag.answering.idle import Idle
@@ -24,6 +25,7 @@ from rag.choosing import Choosing
 from rag.citations import Verifier
 from rag.conversations import Talks
 from rag.errors import BadQuestion, Busy, FootnoteError, ModelError
+from rag.finding.joined import JoinedLibrary, JoinedNeighbours
 from rag.finding.overview import overview
 from rag.finding.query import parse
 from rag.incoming.fetch import Fetcher
@@ -101,14 +103,19 @@ class Engine:
         nli: Nli | None = None,
         question_writer: Writer | None = None,
         vault: Vault | None = None,
+        beside: Engine | None = None,
     ) -> None:
         """Join the parts; nothing is loaded yet. Tuned models lie in the folder `models`; uploads wait in the folder
         `inbox`, also while the app is closed. `question_writer` writes the questions to tune on. `fixed` is what the
-        environment names of the models that can be chosen from `stock`."""
+        environment names of the models that can be chosen from `stock`. `beside` is an engine whose posts are searched
+        and read together with these, by its models, and outlives this one."""
         self._library = library
         self._catalogue = catalogue
         self._index = index
         self._writer = writer
+        self._beside = beside
+        self._shown = cast(Library, JoinedLibrary(library, beside._library)) if beside else library
+        self._near = JoinedNeighbours(index, beside._index) if beside else index
         self._reranker = reranker
         self._nli = nli
         self._readers = readers
@@ -117,7 +124,7 @@ class Engine:
         self._refused_uploads: dict[str, Path] = {}
         self._writer_trouble = ""
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
-        self._indexing = Indexing(library, index, embedder, lambda: self._writer.forget())
+        self._indexing = Indexing(library, index, embedder, lambda: self._asked._writer.forget())
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
@@ -141,6 +148,7 @@ class Engine:
             stock, catalogue, self._indexing, workshop, models, fixed, self._write_with, lambda: self.tuning.running
         )
         """Which models are in use."""
+        self._workshop, self._stock = workshop, stock
         self._idle = Idle()
         self._trial = Trial(catalogue, writer)
         self.talks = Talks(conversations, library)
@@ -158,7 +166,20 @@ class Engine:
 
     def prepare(self, report: Progress = silent) -> None:
         """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
+        if self._beside and not self._index.stored():
+            self._beside.prepare(report)
+            self._indexing.begin_like(self._beside._indexing)
         self._indexing.prepare(report)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the engine beside has another search model by now, so that the two indexes do not fit any more."""
+        return self._asked is not self and self._indexing.in_use.embedder != self._asked._indexing.in_use.embedder
+
+    @property
+    def _asked(self) -> Engine:
+        """The engine whose models, and whose scale of what is near, answer here."""
+        return self._beside or self
 
     def warm_up(self) -> None:
         """Load both models, so that the first question does not wait for them. What fails is shown as trouble."""
@@ -304,17 +325,18 @@ class Engine:
         asked = parse(clean_question(question))
         if not asked.text:
             raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        return self._indexing.steady(
+        indexing = self._asked._indexing
+        return indexing.steady(
             lambda: search(
                 asked.text,
-                self._library,
-                self._index,
-                self._indexing.asking,
+                self._shown,
+                self._near,
+                indexing.asking,
                 mode,
                 limit,
                 asked.filters,
                 turns,
-                self._indexing.scale,
+                indexing.scale,
                 self._reranker,
             )
         )
@@ -324,12 +346,12 @@ class Engine:
 
         `turns` are the earlier ones of the conversation, oldest first: the question may lean on them.
         """
-        self._idle.interrupt()
-        self._trial.apply()
+        self._asked._idle.interrupt()
+        self._asked._trial.apply()
         stop = stop or Event()
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
-        listed = overview(parse(answer.question), self._library, date.today())
+        listed = overview(parse(answer.question), self._shown, date.today())
         if listed:
             coverage: Coverage = "not covered" if listed.empty else "covered"
             answer = replace(answer, text=listed.text, posts=listed.posts, refused=listed.empty, coverage=coverage)
@@ -348,20 +370,20 @@ class Engine:
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
-        verifier = Verifier(answer.asked, answer.hits, self._indexing.embedder, self._nli)
-        yield from write(answer, verifier, self._writer, stop, clock, turns)
+        verifier = Verifier(answer.asked, answer.hits, self._asked._indexing.embedder, self._nli)
+        yield from write(answer, verifier, self._asked._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
-        return self._library.posts()
+        return self._shown.posts()
 
     def post(self, post_id: str) -> Post:
         """Return one post whole. Raise NotFound."""
-        return self._library.post(post_id)
+        return self._shown.post(post_id)
 
     def count(self) -> tuple[int, int]:
         """Return how many posts and passages there are."""
-        return self._library.count()
+        return self._shown.count()
 
     @property
     def embedder_name(self) -> str:
@@ -376,6 +398,43 @@ class Engine:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
         tested = self._indexing.check()
         return [*checks, *self._index.checks(), tested]
+
+    def aside(
+        self,
+        library: Library,
+        catalogue: Catalogue,
+        gold: Gold,
+        conversations: Conversations,
+        index: VectorIndex,
+        readers: Readers,
+        folder: Path,
+    ) -> Engine:
+        """Return an engine for somebody else's posts: it answers from them and from these, by the models of this one.
+
+        What else it keeps lies in `folder`. It is closed before this one is.
+        """
+        return Engine(
+            library,
+            catalogue,
+            gold,
+            conversations,
+            index,
+            self._indexing.embedder,
+            self._writer,
+            readers,
+            Fetcher(),
+            self._workshop,
+            models=folder / "models",
+            stock=self._stock,
+            inbox=folder / "inbox",
+            reranker=self._reranker,
+            nli=self._nli,
+            beside=self,
+        )
+
+    def forget_read(self) -> None:
+        """Let the writer forget what it has read: some of it has gone."""
+        self._writer.forget()
 
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
@@ -402,9 +461,9 @@ class Engine:
                         self._writer.warm(compose(found.question, found.hits, self._writer), stop)
 
     def _refusal(self, answer: Answer) -> Answer:
-        if not self._library.count()[0]:
+        if not self._shown.count()[0]:
             return replace(answer, text=REFUSAL, note="There are no posts yet. Add some first.")
-        if not self._indexing.prepared:
+        if not self._asked._indexing.prepared:
             return replace(answer, text=BUILDING)
         return replace(answer, text=REFUSAL)
 

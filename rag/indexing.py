@@ -207,6 +207,12 @@ class Indexing:
         if stored := self.index.stored():
             self.index.rebuild(stored, [], np.zeros((0, stored.dimension), dtype=np.float32), silent)
 
+    def begin_like(self, other: Indexing) -> None:
+        """Begin an empty index by the rules and with the width of another. Raise StoreError."""
+        use = other.in_use
+        vectors = np.zeros((0, use.dimension), dtype=np.float32)
+        self.index.rebuild(replace(use, former=None), [], vectors, silent)
+
     def scrub(self) -> None:
         """Overwrite what was removed from the library, and let others forget it."""
         self._forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from rag.errors import BadSetting
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+_SPACES_HOME = Path(tempfile.gettempdir()) / "footnote"  # a Space's disk does not last, wherever it is
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -21,7 +23,9 @@ class Settings:
     A `writer` that is an address is a server with the model `writer_model` ("": its only one) and the key `writer_key`.
     `question_writer` is another writer, which asks about the posts for the embedder to be tuned on; "": nobody does.
 
-    `password` is what the page and every door ask for, "": nothing. `space`: this is a Hugging Face Space.
+    `password` is what the page and every door ask for, "": nothing. `space`: this is a Hugging Face Space,
+    of `owner` ("": nobody can sign in), under the names `reached_as`; its posts are kept in `snapshot`, a file, a
+    folder or a dataset repository (`datasets/owner/name`).
 
     `cache_bytes` bounds what the writer keeps on disk of passages it has read, `cache_memory_bytes` what in memory.
     """
@@ -43,6 +47,9 @@ class Settings:
     cache_memory_bytes: int = 100_000_000
     password: str = ""
     space: bool = False
+    owner: str = ""
+    reached_as: tuple[str, ...] = ()
+    snapshot: str = ""
 
     @property
     def local(self) -> bool:
@@ -69,6 +76,7 @@ class Settings:
                 f"FOOTNOTE_HOST={self.host}",
                 f"FOOTNOTE_PORT={self.port}",
                 f"FOOTNOTE_PASSWORD={'(set)' if self.password else ''}",
+                f"FOOTNOTE_SNAPSHOT={self.snapshot}",
                 f"FOOTNOTE_OFFLINE={int(self.offline)}",
                 f"FOOTNOTE_MAX_FILE_MB={self.max_file_bytes / 1e6:g}",
                 f"FOOTNOTE_ALLOW_PRIVATE={int(self.allow_private)}",
@@ -81,8 +89,11 @@ class Settings:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the FOOTNOTE_ variables. Raise BadSetting if one cannot be used."""
     home = environment.get("FOOTNOTE_HOME", "").strip()
+    space = environment.get("SYSTEM", "") == "spaces"
+    # without a secret of its own, the seal of whoever has signed in could be made by anyone
+    sealed = bool(environment.get("OAUTH_CLIENT_ID") and environment.get("OAUTH_CLIENT_SECRET"))
     return Settings(
-        home=_folder(home) if home else CHECKOUT / "data",
+        home=_folder(home) if home else _SPACES_HOME if space else CHECKOUT / "data",
         embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
         reranker=environment.get("FOOTNOTE_RERANKER", "").strip(),
         nli=environment.get("FOOTNOTE_NLI", "").strip(),
@@ -98,7 +109,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cache_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MB", default=500, low=0, high=1e6)),
         cache_memory_bytes=int(1e6 * _number(environment, "FOOTNOTE_CACHE_MEMORY_MB", default=100, low=0, high=1e6)),
         password=environment.get("FOOTNOTE_PASSWORD", "").strip(),
-        space=environment.get("SYSTEM", "") == "spaces",
+        space=space,
+        owner=environment.get("SPACE_AUTHOR_NAME", "").strip() if sealed else "",
+        reached_as=tuple(name.strip().lower() for name in environment.get("SPACE_HOST", "").split(",") if name.strip()),
+        snapshot=environment.get("FOOTNOTE_SNAPSHOT", "").strip(),
     )
 
 

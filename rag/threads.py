@@ -13,7 +13,7 @@ from rag.errors import FootnoteError
 from rag.jobs import SURPRISE
 
 Step = TypeVar("Step")
-_POLL_S = 0.1
+_POLL_S, _LONGEST_POLL_S = 0.1, 1.0  # longer and longer: whoever waits in a line does not have to be told that often
 
 
 def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
@@ -36,8 +36,10 @@ def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
             made.put(("error", FootnoteError(SURPRISE)))
 
     threading.Thread(target=work, daemon=True).start()
+    poll = _POLL_S
     while True:
-        batch, end = _drain(made)
+        batch, end = _drain(made, poll)
+        poll = _POLL_S if batch else min(1.2 * poll, _LONGEST_POLL_S)
         yield [value for kind, value in batch if kind == "step"]
         if end:
             if end[0] == "error":
@@ -45,11 +47,11 @@ def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
             return
 
 
-def _drain(made: queue.Queue[Any]) -> tuple[list[Any], Any]:
+def _drain(made: queue.Queue[Any], poll: float) -> tuple[list[Any], Any]:
     """Return what has come, waiting a moment for the first, and the end if it is among it."""
     batch = []
     try:
-        batch.append(made.get(timeout=_POLL_S))
+        batch.append(made.get(timeout=poll))
         while True:
             batch.append(made.get_nowait())
     except queue.Empty:

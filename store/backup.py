@@ -174,6 +174,12 @@ def _write(file: Path, facts: str, copy: Path) -> None:
         os.close(folder)
 
 
+def is_public(file: Path) -> bool:
+    """Say whether a backup holds only what visitors may read. Raise BadFile or StoreError if it is no backup."""
+    with _explained(file), zipfile.ZipFile(file) as archive, archive.open(_FACTS) as stream:
+        return json.loads(stream.read(_FACTS_BYTES))["public"] is True
+
+
 def _is_ours(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:

@@ -98,17 +98,17 @@ class _Parts:
         return step
 
 
-def build(engine: Engine) -> AskTab:
-    """Build the tab inside the page that is being built."""
+def build(engine: Engine, *, visitor: bool = False) -> AskTab:
+    """Build the tab inside the page that is being built; for a `visitor` of a Space no conversations are listed."""
     state = gr.State(Conversation())  # each tab of a browser gets a copy; a reload begins anew
     reading: dict[str, Any] = {"padding": False, "server_functions": [_reader(engine)]}
     with gr.Column(visible=False, elem_id="empty") as empty:
         gr.HTML(render.EMPTY, padding=False)
         with gr.Row():
             to_posts = gr.Button("Add your posts", variant="primary")
-            to_samples = gr.Button("Try it with the sample posts")
+            to_samples = gr.Button("Try it with the sample posts", visible=not visitor)
     listing: dict[str, Any] = {"padding": False, "server_functions": kept.server_functions(engine)}
-    talks = gr.HTML(deeds.PANEL, elem_id="kept", js_on_load=deeds.LIST, **listing)
+    talks = gr.HTML(deeds.PANEL, visible=not visitor, elem_id="kept", js_on_load=deeds.LIST, **listing)
     earlier = gr.HTML(elem_id="earlier", js_on_load=_READ_WHEN_OPENED + _BUTTONS + deeds.CLICKS, **reading)
     with gr.Row(elem_id="asking"):
         question = gr.Textbox(
@@ -155,13 +155,14 @@ def build(engine: Engine) -> AskTab:
         "fn": ask,
         "inputs": [state, question, *filters],
         "outputs": outputs,
-        "concurrency_limit": 8,
+        "concurrency_limit": None if visitor else 8,  # visitors wait in a line of their own
         **_QUIET,
     }
     anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **_QUIET}
     gr.on([submit.click, question.submit], trigger_mode="multiple", **asked)
     typing: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **_QUIET}
-    question.input(lambda talk, typed: engine.expect([typed], talk.turns(), TYPING_S), [state, question], **typing)
+    if not visitor:  # what is typed and never asked is not sent
+        question.input(lambda talk, typed: engine.expect([typed], talk.turns(), TYPING_S), [state, question], **typing)
     preface.click(ask_alone, state, outputs, concurrency_limit=8, **_QUIET)
     stop.click(Conversation.halt, state, queue=False, **_QUIET)
     earlier.click(inputs=state, **anew).then(js=_TO_THE_QUESTION)

@@ -22,7 +22,7 @@ _QUIET: dict[str, Any] = {"show_progress": "hidden"}
 SHOW_CHOSEN = "() => document.querySelector('#chosen')?.scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _DOTTED = "Nothing was added: a file's name begins with a dot. Rename it, or leave it out, and drop the others again."
 _LISTED_EVERY_S = 10  # while posts come in: thousands of them take the browser a while
-_TICK_S = 1  # how often a running import is looked at
+_TICK_S, _VISITORS_TICK_S = 1, 4  # how often a running import is looked at
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,11 @@ class PostsTab:
     """Its value changes whenever posts came or went, here or elsewhere."""
 
 
-def build(engine: Engine, samples: Path, *, local: bool) -> PostsTab:
-    """Build the tab inside the page that is being built; `local`: folders of this machine may be named."""
+def build(engine: Engine, samples: Path, *, local: bool, visitor: bool = False) -> PostsTab:
+    """Build the tab inside the page that is being built; `local`: folders of this machine may be named.
+
+    A `visitor` of a Space adds files alone, and has no sources.
+    """
     changed = gr.Number(0, visible=False)
     files = gr.File(
         label="Markdown, HTML, PDF, Word, EPUB, an export of your blog…",
@@ -45,8 +48,9 @@ def build(engine: Engine, samples: Path, *, local: bool) -> PostsTab:
         height=160,
         elem_id="drop",
     )
-    _build_address(engine, local)
-    counts = _build_progress(engine, changed)
+    if not visitor:
+        _build_address(engine, local)
+    counts = _build_progress(engine, changed, _VISITORS_TICK_S if visitor else _TICK_S)
     message = gr.HTML(elem_id="message", padding=False)
     table = gr.Dataframe(
         headers=COLUMNS,
@@ -59,12 +63,17 @@ def build(engine: Engine, samples: Path, *, local: bool) -> PostsTab:
         elem_id="list",
     )
     _build_detail(engine, table, message, counts)
-    build_sources(engine, changed)
+    if not visitor:
+        build_sources(engine, changed)
 
-    def upload(paths: list[str] | None) -> None:
-        engine.add_uploads([(Path(path), Path(path).name) for path in paths or []])
+    def upload(paths: list[str] | None) -> str:
+        try:
+            engine.add_uploads([(Path(path), Path(path).name) for path in paths or []])
+        except FootnoteError as error:
+            return render.trouble(str(error))
+        return ""
 
-    dropped = files.upload(upload, files, **_QUIET)
+    dropped = files.upload(upload, files, message, **_QUIET)
     dropped.then(lambda: None, outputs=files, **_QUIET)
     dropped.failure(lambda: render.trouble(_DOTTED), outputs=message, **_QUIET)  # Gradio refuses the whole drop
 
@@ -128,7 +137,7 @@ def _closed(where: Any) -> list[Any]:
     return [gr.Column(visible=False), gr.skip(), [], where]
 
 
-def _build_progress(engine: Engine, changed: gr.Number) -> gr.HTML:
+def _build_progress(engine: Engine, changed: gr.Number, tick_s: float) -> gr.HTML:
     """Build what shows the imports that run and the last that ended, whoever started them; return the posts' count."""
     seen = gr.State(None)
     outcome = gr.HTML(elem_id="outcome", padding=False)
@@ -166,8 +175,8 @@ def _build_progress(engine: Engine, changed: gr.Number) -> gr.HTML:
     def remove_vanished() -> None:
         engine.prune()
 
-    timer = gr.Timer(_TICK_S)
-    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed, counts], **_QUIET)
+    timer = gr.Timer(tick_s)
+    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed, counts], queue=tick_s == _TICK_S, **_QUIET)
     cancel.click(stop, **_QUIET)
     retry.click(try_again, **_QUIET)
     prune.click(remove_vanished, **_QUIET)

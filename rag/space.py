@@ -1,0 +1,131 @@
+"""The command `space`: what of the checkout goes to a Hugging Face Space, and nothing else ever.
+
+What is sent is listed by what it may be, not by what it must not be: data, keys and notes are in no list."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rag.errors import BadFile
+from rag.settings import Settings
+
+SNAPSHOT = "footnote.backup"
+_FILES = ("README.md", "LICENSE", "CHANGELOG.md", "app.py", "pyproject.toml", "requirements.txt")
+_FOLDERS = ("models", "rag", "samples", "store")
+_KINDS = (".css", ".js", ".lua", ".md", ".py")
+_MODELS = ("embedder", "reranker", "nli", "writer")
+Send = Callable[[Path, str, Mapping[str, str], Mapping[str, str]], str]
+"""Makes a Space what is in a folder, with variables and secrets; returns its address."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would be sent: files by the names that they get, their sizes, the Space's variables and secrets."""
+
+    files: tuple[tuple[str, Path], ...]
+    variables: Mapping[str, str]
+    secrets: Mapping[str, str]
+
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """Return each file's name and bytes."""
+        return [(name, path.stat().st_size) for name, path in self.files]
+
+
+def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """Add the command to a command line."""
+    space = command("space", "Create or update a Space that answers from your posts.", "space me/my-posts --dry-run")
+    space.add_argument("repo", metavar="REPO")
+    posts = space.add_mutually_exclusive_group(required=True)
+    posts.add_argument("--snapshot", metavar="FILE", help="the posts to answer from: what `backup FILE --public` wrote")
+    posts.add_argument("--no-snapshot", action="store_true", help="no posts; what the Space has saved stays with it")
+    space.add_argument("--dry-run", action="store_true", help="only list every file and its size")
+    space.add_argument("--yes", action="store_true", help="do not ask before anything is sent")
+
+
+def plan(checkout: Path, settings: Settings, snapshot: Path | None, is_public: Callable[[Path], bool]) -> Plan:
+    """Say what would be sent. Raise BadFile if the snapshot is none, or holds what is not for visitors."""
+    files = [(name, checkout / name) for name in _FILES if _may_go(checkout, checkout / name)]
+    for folder in _FOLDERS:
+        found = (path for path in sorted((checkout / folder).rglob("*")) if path.suffix in _KINDS)
+        files += [(path.relative_to(checkout).as_posix(), path) for path in found if _may_go(checkout, path)]
+    variables = {f"FOOTNOTE_{name.upper()}": value for name in _MODELS if (value := _on_the_hub(settings, name))}
+    secrets = {}
+    if settings.writer.startswith("https://"):
+        variables |= {"FOOTNOTE_WRITER": settings.writer, "FOOTNOTE_WRITER_MODEL": settings.writer_model}
+        secrets = {"FOOTNOTE_WRITER_KEY": settings.writer_key} if settings.writer_key else {}
+    if snapshot is not None:
+        if not is_public(snapshot):
+            raise BadFile(
+                f"{snapshot} holds conversations and sources, which are not for visitors. Make another with "
+                "`backup FILE --public`, and send that."
+            )
+        files.append((SNAPSHOT, snapshot))
+        variables["FOOTNOTE_SNAPSHOT"] = SNAPSHOT
+    return Plan(tuple(files), {name: value for name, value in variables.items() if value}, secrets)
+
+
+def run(planned: Plan, repo: str, send: Send, *, dry: bool) -> Iterator[dict[str, Any]]:
+    """Send what was planned, or only list it, yielding events as the other commands do. Raise ModelError."""
+    rows, total = planned.sizes, sum(size for _, size in planned.sizes)
+    lines = [f"{size:>11,}  {name}" for name, size in rows]
+    lines += [f"   variable  {name}={value}" for name, value in planned.variables.items()]
+    lines += [f"     secret  {name}" for name in planned.secrets]
+    told = {
+        "files": [{"name": name, "bytes": size} for name, size in rows],
+        "bytes": total,
+        "variables": dict(planned.variables),
+        "secrets": list(planned.secrets),
+    }
+    if dry:
+        lines += [f"{total:>11,}  bytes in {len(rows)} files for {repo}; nothing was sent\n"]
+        yield {"text": "\n".join(lines), "result": {**told, "address": None}}
+        return
+    with tempfile.TemporaryDirectory(prefix="footnote-space-") as folder:
+        _stage(planned, Path(folder))
+        yield {"log": f"Sending {len(rows)} files, {total / 1e6:.1f} MB, to {repo}…"}
+        address = send(Path(folder), repo, planned.variables, planned.secrets)
+    text = f"{address}\nIf it is new, it is private: its page, under Settings, makes it public.\n"
+    yield {"text": text, "result": {**told, "address": address}}
+
+
+def confirmation(planned: Plan, repo: str) -> str:
+    """Return what a person is asked before anything is sent."""
+    posts = "with your posts" if SNAPSHOT in dict(planned.files) else "without posts"
+    return f"This sends {len(planned.files)} files to the Space {repo}, {posts}."
+
+
+def _stage(planned: Plan, folder: Path) -> None:
+    """Copy what goes into a folder, the README naming the models that the Space is to bring along."""
+    for name, path in planned.files:
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    named = [planned.variables.get(f"FOOTNOTE_{name.upper()}", "") for name in _MODELS]
+    preload = [f"  - {value.replace(':', ' ')}" for value in named if value and not value.startswith("https://")]
+    if preload:
+        card = folder / "README.md"
+        head = "\n".join(["preload_from_hub:", *preload])
+        card.write_text(card.read_text("utf-8").replace("\n---\n", f"\n{head}\n---\n", 1), "utf-8")
+
+
+def _on_the_hub(settings: Settings, name: str) -> str:
+    """Return a model's setting if a Space can have it, too: an id on the Hub, not a place on this machine."""
+    value = str(getattr(settings, name))
+    repo = value.partition(":")[0]
+    return value if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", repo) and not Path(value).exists() else ""
+
+
+def _may_go(checkout: Path, path: Path) -> bool:
+    """Say whether a file is one of the checkout itself: no link, nothing hidden, nothing that was built."""
+    parts = path.relative_to(checkout).parts
+    here = [checkout.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
+    return path.is_file() and not hidden and not any(step.is_symlink() for step in here)
