@@ -106,6 +106,8 @@ def launch_options(password: str = "") -> dict[str, Any]:
         "theme": _theme(),
         "css": (_HERE / "style.css").read_text(encoding="utf-8"),
         "head": f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        "favicon_path": _HERE / "icon.svg",
+        "pwa": True,
         "footer_links": [],
         "quiet": True,
         "share": False,

@@ -127,12 +127,15 @@ def build(engine: Engine, *, visitor: bool = False) -> AskTab:
         before = gr.Textbox(label="Until", placeholder="2023-03", max_lines=1, min_width=160)
     with gr.Row(elem_id="examples"):
         examples = [gr.Button(visible=False, size="sm", elem_classes="example") for _ in range(EXAMPLES)]
-    preface = gr.HTML(elem_id="preface", padding=False, js_on_load=_BUTTONS)
-    answer = gr.HTML(elem_id="answer", padding=False)
-    below = gr.HTML(elem_id="deeds", padding=False, js_on_load=deeds.CLICKS + deeds.TELL)
-    sources = gr.HTML(elem_id="sources", padding=False)
-    posts = gr.HTML(elem_id="found-posts", js_on_load=_READ_WHEN_OPENED, **reading)
-    hits = gr.HTML(elem_id="hits", padding=False)
+    with gr.Row(elem_id="reading"):
+        with gr.Column(scale=3):
+            preface = gr.HTML(elem_id="preface", padding=False, js_on_load=_BUTTONS)
+            answer = gr.HTML(elem_id="answer", padding=False)
+            below = gr.HTML(elem_id="deeds", padding=False, js_on_load=deeds.CLICKS + deeds.TELL)
+        with gr.Column(scale=2):
+            sources = gr.HTML(elem_id="sources", padding=False)
+            posts = gr.HTML(elem_id="found-posts", js_on_load=_READ_WHEN_OPENED, **reading)
+            hits = gr.HTML(elem_id="hits", padding=False)
     parts = _Parts(earlier, preface, answer, below, sources, posts, hits)
     filters = [tag, after, before]
     outputs = {state, *parts.cleared()}

@@ -63,6 +63,27 @@ const rename = (row) => {
 };
 box.addEventListener("toggle", () => { if (box.open) { all = ""; fill(); } });
 document.addEventListener("kept", () => { if (box.open) fill(); });
+// a reload goes on with the conversation of before, once what it broke off is kept
+const remembered = sessionStorage;
+const forget = () => { delete remembered.talk; delete remembered.question; };
+const remember = () => {
+  const typed = document.querySelector("#question textarea");
+  if (document.querySelector("#answer .status")) remembered.question = typed.value;
+  if (here()) { remembered.talk = here(); remembered.question = ""; }
+};
+const pause = () => new Promise((then) => setTimeout(then, 500));
+const resume = async (talk, question) => {
+  while (!document.querySelector("#answer")) await pause();
+  for (let tries = 0; question && tries < 12; tries++) {
+    const found = await server.asked({question});
+    if (found) { talk = found; break; }
+    await pause();
+  }
+  if (talk && !document.querySelector("#answer").textContent.trim()) trigger("like", {talk});
+};
+if (remembered.talk || remembered.question) resume(remembered.talk, remembered.question);
+new MutationObserver(remember).observe(document.documentElement, {childList: true, subtree: true});
+document.addEventListener("click", (event) => { if (event.target.closest(".topic button, .example")) forget(); });
 let later = 0;
 field.addEventListener("input", () => { clearTimeout(later); later = setTimeout(() => fill(), 150); });
 rows.addEventListener("click", async (event) => {
@@ -78,7 +99,7 @@ rows.addEventListener("click", async (event) => {
   else if (act === "delete") {
     const shown = here() === row.dataset.talk;
     const trouble = await server.remove({talk: row.dataset.talk});
-    if (shown && !trouble) trigger("click");
+    if (shown && !trouble) { forget(); trigger("click"); }
     fill(trouble);
   }
 });

@@ -79,13 +79,19 @@ def server_functions(engine: Engine) -> list[Callable[[Any], str]]:
         search = str(asked.get("search") or "")[:200]
         return deeds.listed(engine.talks.listed(search, _MANY), search, whole=bool(asked.get("all")))
 
+    def asked(said: Any) -> str:
+        last = engine.talks.listed("", 1)[:1]
+        question = str(said.get("question") or "")
+        turns = engine.talks.open(last[0].id) if last else []
+        return str(last[0].id) if turns and turns[-1].answer.question.startswith(question) else ""
+
     def rename(asked: Any) -> str:
         return _trouble(lambda: engine.talks.rename(_number(asked.get("talk")), str(asked.get("title") or "")))
 
     def remove(asked: Any) -> str:
         return _trouble(lambda: engine.talks.delete(_number(asked.get("talk"))))
 
-    return [talks, rename, remove]
+    return [talks, asked, rename, remove]
 
 
 def export_route(engine: Engine) -> Route:

@@ -1,5 +1,5 @@
-// A footnote opens its source, with the quote in view; what is open stays open; Esc stops the answer; a question that was
-// answered is selected, so that typing begins the next.
+// A footnote opens its source, with the quote in view; arrows go from one to the next; what is open stays open; / goes to
+// the question, Esc stops the answer; a question that was answered is selected, so that typing begins the next.
 (() => {
   const show = (card) => {
     card.open = true;
@@ -26,8 +26,10 @@
     if (card.open && card.matches(".source")) centre(card);
     opened[card.open ? "add" : "delete"](card.id);
   }, true);
-  // while an answer grows, new footnotes draw the cards anew: those that were open stay so
+  // while an answer grows, new footnotes draw the cards anew: those that were open stay so; Gradio's table names its field
+  // by its hint alone
   new MutationObserver(() => {
+    document.querySelectorAll(".search-input:not([aria-label])").forEach((field) => field.setAttribute("aria-label", "Search in this table"));
     document.querySelectorAll(FOLDED).forEach((card) => { if (opened.has(card.id) && !card.open) card.open = true; });
   }).observe(document.documentElement, { childList: true, subtree: true });
   const box = "#question textarea";
@@ -41,5 +43,16 @@
     if (event.key === "Enter" && !event.shiftKey && event.target.matches(box)) select(event.target);
     const stop = document.querySelector("#stop");
     if (event.key === "Escape" && stop && stop.offsetParent) stop.click();
+    const question = document.querySelector(box);
+    if (event.key === "/" && question && question.offsetParent && !event.target.matches("input, textarea")) {
+      event.preventDefault();
+      question.focus();
+    }
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (step && event.target.matches("a.footnote")) {
+      const all = [...document.querySelectorAll("#answer a.footnote")];
+      const next = all[all.indexOf(event.target) + step];
+      if (next) { event.preventDefault(); next.focus(); }
+    }
   });
 })();

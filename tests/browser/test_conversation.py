@@ -111,7 +111,7 @@ def test_a_follow_up_leans_on_the_last_question_and_can_be_asked_on_its_own(open
     assert earlier(page) == [RESTS, FLAT, "And how hot must the pan be?"]
 
 
-def test_a_new_topic_empties_the_conversation_and_so_do_an_example_and_a_reload(open_page: Open) -> None:
+def test_a_new_topic_empties_the_conversation_and_so_does_an_example_and_a_reload_keeps_it(open_page: Open) -> None:
     page = open_page()
     examples = page.locator(".example:visible")
     expect(examples).to_have_count(3)
@@ -144,7 +144,12 @@ def test_a_new_topic_empties_the_conversation_and_so_do_an_example_and_a_reload(
     ask(page, RESTS)
     assert earlier(page) == [example]
     page.reload()
-    page.get_by_role("tab", name="Ask").wait_for()
+    expect(page.locator(f'#answer [data-answered="{RESTS}"]')).to_be_visible(timeout=PATIENCE)
+    assert earlier(page) == [example]
+    page.get_by_role("button", name="New topic").click()
+    expect(page.locator("#answer p:visible")).to_have_count(0)
+    page.reload()
+    page.get_by_label("Your question").wait_for()
     ask(page, FLAT)
     expect(page.locator("#preface")).to_be_hidden()
     assert earlier(page) == []
