@@ -201,7 +201,8 @@ def serve_visitors(owner: Engine, settings: Settings) -> int:
 
     allowed = Allowed()
     readers = ReadingRoom(Limits(post_bytes=allowed.file_bytes))
-    visitors = Visitors(owner, readers, lambda folder, few: _aside(owner, folder, few), settings.home / "visitors")
+    folders = settings.home / "visitors", settings.home / "uploads"
+    visitors = Visitors(owner, readers, lambda folder, few: _aside(owner, folder, few), *folders)
     if trouble:
         print(f"The posts could not be brought back, and the Space begins empty. {trouble}", flush=True)
         visitors.notice = "This Space could not bring its posts back. Its owner finds the reason on the owner's page."

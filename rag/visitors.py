@@ -14,14 +14,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from rag.conversations import Reopened
 from rag.engine import Engine
-from rag.errors import BadFile, Busy, FootnoteError, NotFound
+from rag.errors import BadAddress, BadFile, Busy, FootnoteError, NotFound
 from rag.finding.joined import OTHERS
+from rag.incoming.sites import Finding
+from rag.indexing import silent
 from rag.jobs import Job, Jobs
-from rag.ports import Readers
-from rag.records import Answer, Document, Found, KeptTurn, Outline, Post, Refused, StoredPost, Talk, Thumb, Turn
+from rag.ports import Progress, Readers
+from rag.records import (
+    Answer,
+    Document,
+    Found,
+    KeptTurn,
+    Outline,
+    Post,
+    Refused,
+    SearchMode,
+    StoredPost,
+    Talk,
+    Thumb,
+    Turn,
+)
 from rag.search import clean_question
 
 NOBODY = ""
@@ -95,18 +111,19 @@ class Visitors:
         readers: Readers,
         make: Callable[[Path, Readers], Engine],
         folder: Path,
+        uploads: Path,
         allowed: Allowed | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Receive visitors beside an owner. `make` joins an engine of a visitor's own posts, which lie in the folder
-        that it is given, and `readers` read them; all lie below `folder`."""
+        that it is given, and `readers` read them; all lie below `folder`. What is sent arrives in `uploads`."""
         self.owner = owner
         self.allowed = allowed or Allowed()
         self.notice = ""
         """What visitors are told above everything else, "" for nothing."""
         self.line = Line(self.allowed.at_once, self.allowed.waiting, self.allowed.asking)
         self.clock = clock
-        self._readers, self._make, self._folder = readers, make, folder
+        self._readers, self._make, self._folder, self._uploads = readers, make, folder, uploads
         self._visits: OrderedDict[str, Visit] = OrderedDict()
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._uploaded: deque[tuple[float, int]] = deque()
@@ -173,6 +190,10 @@ class Visitors:
                 del self._visits[visit.name]
         for visit in left:
             visit.close()
+        for path in self._uploads.rglob("*"):  # what was sent and never added
+            with suppress(OSError):
+                if path.is_file() and path.stat().st_mtime < time.time() - self.allowed.gone_s:
+                    path.unlink()
 
     def close(self) -> None:
         """Send away what all visitors had added."""
@@ -240,11 +261,14 @@ class Visit:
                 return
             yield from self._engine.ask(question, stop, turns)
 
-    def search(self, question: str, limit: int = 8) -> Found:
+    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = 8) -> Found:
         """Return the passages that fit a question best. Raise BadQuestion or Busy."""
         if self.name:
             _count(self._asked, self._visitors.clock(), 1, self._visitors.allowed.questions)
-        return self._engine.search(question, limit=limit)
+        return self._engine.search(question, mode, limit)
+
+    def prepare(self, report: Progress = silent) -> None:
+        """Do nothing: the models are loaded behind the page, whoever comes."""
 
     def expect(self, questions: Sequence[str], turns: Sequence[Turn] = (), wait_s: float = 0.0) -> None:
         """Read nothing ahead: what is typed here and never asked is nobody's business, and others wait."""
@@ -264,6 +288,14 @@ class Visit:
                 for path, _ in given:
                     path.unlink(missing_ok=True)
                 raise
+
+    def look(self, address: str) -> tuple[Finding, ...]:  # noqa: ARG002
+        """Raise BadAddress: nothing is fetched for visitors."""
+        raise BadAddress("Visitors cannot add addresses. Send a file.")
+
+    def add(self, chosen: Iterable[Any]) -> Job:  # noqa: ARG002
+        """Raise BadAddress: nothing is fetched for visitors, and no place on this machine is theirs."""
+        raise BadAddress("Visitors cannot add addresses. Send a file.")
 
     def retry(self) -> Job | None:
         """Try again what failed of theirs."""

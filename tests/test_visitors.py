@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rag.errors import BadFile, Busy, NotFound
+from rag.errors import BadAddress, BadFile, Busy, NotFound
 from rag.finding.joined import OTHERS
 from rag.ports import Readers
 from rag.visitors import NOBODY, Allowed, Line, Visitors
@@ -42,7 +44,9 @@ class Space:
             return self.house.engine.aside(library, *kept, ChromaIndex(folder / "index"), readers, folder)
 
         folder = self.home / "visitors"
-        self.visitors = Visitors(self.house.engine, DirectReaders(), make, folder, allowed, lambda: self.now)
+        self.visitors = Visitors(
+            self.house.engine, DirectReaders(), make, folder, self.home / "uploads", allowed, lambda: self.now
+        )
 
     def file(self, name: str, text: str) -> tuple[Path, str]:
         path = self.home / "dropped" / name
@@ -127,7 +131,10 @@ def test_only_what_is_ones_own_can_be_removed(space: Space) -> None:
 
 def test_a_visit_has_no_way_to_what_is_the_owners(space: Space) -> None:
     anna = space.visitors.visit("anna")
-    for name in ("choosing", "tuning", "quality", "backups", "add", "add_posts", "look", "sync", "forget", "reindex"):
+    for refused in (lambda: anna.look("https://example.org"), lambda: anna.add(["/etc/passwd"])):
+        with pytest.raises(BadAddress, match="Visitors cannot add addresses"):
+            refused()
+    for name in ("choosing", "tuning", "quality", "backups", "add_posts", "sync", "forget", "reindex"):
         assert not hasattr(anna, name), name
 
 
@@ -140,6 +147,16 @@ def test_an_hour_after_leaving_nothing_is_left(space: Space) -> None:
     assert titles(space.visitors.visit("anna")) == {"Keeping a sourdough starter"}
     assert "The harbour" in titles(space.visitors.visit("ben"))
     assert len(list((space.home / "visitors").iterdir())) == 1
+
+
+def test_what_was_sent_and_never_added_goes_too(space: Space) -> None:
+    uploads = space.home / "uploads" / "abc"
+    uploads.mkdir(parents=True)
+    for name, age in (("old.md", 4000), ("new.md", 10)):
+        (uploads / name).write_text("A boat.", "utf-8")
+        os.utime(uploads / name, (time.time() - age,) * 2)
+    space.visitors.sweep()
+    assert [path.name for path in uploads.iterdir()] == ["new.md"]
 
 
 def test_what_a_killed_process_left_is_gone_at_the_next_start(space: Space) -> None:

@@ -24,18 +24,25 @@ class Visitor:
         if self.page.status_code == 200:
             self.config = self.http.get(f"{path}config").json()
 
-    def call(self, name: str, *data: Any, event: Any = None, session: str = "") -> list[list[Any]]:
+    def call(self, fn: dict[str, Any], *data: Any, session: str = "") -> list[list[Any]]:
         """Call one of the page's functions through the queue; return what it gave back, step by step."""
-        joined = self.join(name, *data, event=event, session=session)
+        joined = self.join(fn, *data, session=session)
         joined.raise_for_status()
         return self.steps(joined.json()["event_id"])
 
-    def join(self, name: str, *data: Any, event: Any = None, session: str = "") -> httpx.Response:
+    def join(self, fn: dict[str, Any], *data: Any, session: str = "") -> httpx.Response:
         """Put a call into the queue; return what was answered."""
-        number, fn = next((d["id"], d) for d in self.config["dependencies"] if d["api_name"] == name)
-        sent = {"data": list(data), "fn_index": number, "session_hash": session or self.session, "event_data": event}
-        sent["trigger_id"] = fn["targets"][0][0]
+        sent = {"data": list(data), "fn_index": fn["id"], "session_hash": session or self.session}
         return self.http.post(f"{self.path}gradio_api/queue/join", json=sent)
+
+    def on(self, element: str, event: str) -> dict[str, Any]:
+        """Return the function that an event of an element calls."""
+        [id_] = [c["id"] for c in self.config["components"] if c["props"].get("elem_id") == element]
+        return next(d for d in self.config["dependencies"] if [id_, event] in [list(t) for t in d["targets"]])
+
+    def named(self, name: str) -> dict[str, Any]:
+        """Return a function of the page's API."""
+        return next(d for d in self.config["dependencies"] if d["api_name"] == name)
 
     def steps(self, event_id: str) -> list[list[Any]]:
         """Listen until a call has ended; return the data of each step. Raise RuntimeError if it failed."""
@@ -59,7 +66,7 @@ class Visitor:
 
     def ask(self, question: str) -> str:
         """Ask on the tab Ask; return all that was shown on the way, as text."""
-        return text_of(self.call("ask", None, question, "", "", ""))
+        return text_of(self.call(self.on("submit", "click"), None, question, "", "", ""))
 
     def upload(self, *files: tuple[str, bytes]) -> httpx.Response:
         """Send files, as dropping them does; return what was answered."""
@@ -70,19 +77,11 @@ class Visitor:
         paths = self.upload(*files)
         paths.raise_for_status()
         dropped = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in paths.json()]
-        return text_of(self.call("upload", dropped))
+        return text_of(self.call(self.on("drop", "upload"), dropped))
 
-    def listed(self) -> str:
-        """Return the list of posts, as text."""
-        return self.run("lambda_8", [])
-
-    def run(self, name: str, data: list[Any]) -> str:
-        """Call a function that does not wait in the queue; return what it gave back, as text."""
-        number = next(d["id"] for d in self.config["dependencies"] if d["api_name"] == name)
-        sent = {"data": data, "fn_index": number, "session_hash": self.session}
-        answered = self.http.post(f"{self.path}gradio_api/run/predict", json=sent)
-        answered.raise_for_status()
-        return text_of(answered.json()["data"])
+    def posts(self, id_: str = "") -> str:
+        """List the posts, or one whole, by the API; return it as text."""
+        return text_of(self.call(self.named("posts"), id_))
 
 
 def text_of(given: Any) -> str:

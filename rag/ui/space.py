@@ -26,7 +26,7 @@ from starlette.routing import BaseRoute, Route
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.settings import Settings
-from rag.ui import ask, build_ui, launch_options, posts, render, routes
+from rag.ui import api, ask, build_ui, launch_options, posts, render, routes
 from rag.visitors import NOBODY, Visitors
 
 Scope = MutableMapping[str, Any]
@@ -38,6 +38,7 @@ _HEADER = b"x-footnote-visitor"  # who it is, for the page's handlers; from outs
 _API = "/gradio_api/"
 _BODY_BYTES = 1_000_000
 _UPLOADS = "/gradio_api/upload"
+_FILES = ("/gradio_api/file", "/gradio_api/proxy")  # the page shows none, and an upload is its visitor's alone
 _IN_PATH = re.compile(r"/gradio_api/(?:heartbeat|stream)/([^/]+)")
 _LOOKS_S = 5  # seconds between two looks at how things go; with sixty visitors a short time adds up
 _HANDLERS = 200  # at a time; most of them wait
@@ -50,6 +51,7 @@ _ABOUT = (
 _TO_THE_OWNERS = "<p class='note'>Is this your Space? Sign in, and open <a href='owner/'>the owner's page</a>.</p>"
 _WRONG_SESSION = "This page belongs to another visit. Reload it."
 _OWNER_ONLY = "This is for the owner of this Space. Sign in on its page first."
+_NO_FILES = "There are no files here."
 _OTHER_SITE = "Open this Space at its own address."
 _NO_LENGTH = "Say how large the upload is."
 _TOO_LARGE = "This request is too large. Send less."
@@ -102,6 +104,9 @@ class Reception:
                 await self._app(scope, receive, send)
             else:
                 await _say(send, 401, _OWNER_ONLY)
+            return
+        if path.startswith(_FILES):
+            await _say(send, 404, _NO_FILES)
             return
         visitor = self._names.known(_cookie(headers.get(b"cookie", "")))
         if not visitor and path in ("/", "/config"):
@@ -189,6 +194,7 @@ def _visitors_page(visitors: Visitors, samples: Path, *, sign_in: bool) -> gr.Bl
     """Build the page on which one asks and adds a few files."""
     engine = cast(Engine, _Theirs(visitors))  # a Visit has what these two tabs need of an engine, and no more
     with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False, delete_cache=(600, 3600)) as page:
+        api.build(engine, local=False)
         gr.HTML(render.HEADER + _ABOUT, elem_id="masthead", padding=False)
         status = gr.HTML(elem_id="activity", padding=False)
         with gr.Tabs() as tabs:
@@ -204,6 +210,7 @@ def _visitors_page(visitors: Visitors, samples: Path, *, sign_in: bool) -> gr.Bl
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, **_QUIET)
         gr.on([page.load, posts_tab.select, adding.changed.change], adding.refresh, outputs=adding.fresh, **_QUIET)
         asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, **_QUIET)
+    api.hide_others(page)
     return page
 
 
