@@ -228,7 +228,9 @@ class FakeWorkshop:
     ) -> FakeExam:
         assert set(relevant) == set(queries)
         assert set().union(*relevant.values()) <= set(corpus)
-        return FakeExam(embedder.dimension, sorted(queries), self.after if embedder is self.tuned else 0.5)
+        return FakeExam(
+            embedder.dimension, sorted(queries), self.after if embedder.fingerprint == self.tuned.fingerprint else 0.5
+        )
 
     def card(self, model: Path, training: Path, facts: Mapping[str, Any]) -> None:
         (model / "README.md").write_text(str(facts), encoding="utf-8")

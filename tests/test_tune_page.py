@@ -9,14 +9,17 @@ from threading import Event
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from rag.errors import BadQuestion, Busy
 from rag.incoming.wire import Stopped
 from rag.records import Pair
+from rag.tuning.known import Known
 from rag.tuning.run import AFTER, LEARNING, Stage, Wanted
 from rag.tuning.shelf import Tuned
 from rag.ui import plots, tune, tuned
+from tests.fakes import FakeEmbedder
 from tests.house import House
 from tests.test_tuning import in_use, kitchen, story
 
@@ -300,3 +303,14 @@ def inside(svg: str) -> Any:
     for text in drawn.findall("text"):
         assert 0 <= float(text.attrib["x"]) <= wide
     return drawn
+
+
+def test_what_is_read_already_is_not_read_again_and_the_rest_is_told_in_parts() -> None:
+    embedder, told = FakeEmbedder(), []
+    texts = [f"Loaf number {number} is of rye." for number in range(200)]
+    whole = embedder.encode_documents(texts)
+    before = len(embedder.passages)
+    known = Known(embedder, dict(zip(texts[:50], whole[:50], strict=True)), lambda *step: told.append(step))
+    assert np.allclose(known.encode_documents(texts), whole)
+    assert len(embedder.passages) == before + 150
+    assert told == [(0, 150), (64, 150), (128, 150)]

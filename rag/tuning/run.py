@@ -27,6 +27,7 @@ from rag.ports import Catalogue, Conversations, Embedder, Library, Progress, Wor
 from rag.records import Pair, Passage, Recipe, Step
 from rag.tuning import exam
 from rag.tuning.exam import Questions
+from rag.tuning.known import Known
 from rag.tuning.pairs import pairs_asked, pairs_from_text, pairs_from_writer
 from rag.tuning.reading import in_library, pairs_from_file
 from rag.tuning.roundtrip import by_search
@@ -333,6 +334,8 @@ class Tuning(Background):
         vectors = self._indexing.vectors(asked.passages, report, embedder)
         if width and width < embedder.dimension:
             embedder, vectors = Cut(embedder, width), cut(vectors, width)
+        known = {passage.embedded_text: vector for passage, vector in zip(asked.passages, vectors, strict=True)}
+        embedder = Known(embedder, known, report)
         found = self._workshop.exam(embedder, asked.queries, asked.corpus, asked.relevant)
         dims = sorted({found.width, *(dim for dim in plan.recipe.dims if dim <= found.width)}, reverse=True)
         hybrid = exam.hybrid(asked, self._library, embedder, vectors)
