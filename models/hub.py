@@ -29,8 +29,8 @@ _EXAMPLES = {
     "FOOTNOTE_NLI": "cross-encoder/nli-deberta-v3-small",
 }
 _REPO_ID = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
-_ASK_S, _READ_S = 5.0, 10.0
-"""Seconds to wait for what the Hub says of a model, and for more of a file. Its own library tries for 23 s."""
+_CONNECT_S, _READ_S = 5.0, 10.0
+"""Seconds to wait for the Hub to be there, and for it to say more. Its own library tries for 23 s."""
 _TRIES = 5  # in a row without a single new byte
 _CHUNK = 1 << 18
 _SPARE = 300_000_000  # bytes that a download leaves free on the disk
@@ -77,7 +77,7 @@ class Hub:
         from huggingface_hub import HfApi
 
         with _explained(repo_id):
-            info: Any = HfApi(endpoint=self._endpoint).model_info(repo_id, files_metadata=True, timeout=_ASK_S)
+            info: Any = HfApi(endpoint=self._endpoint).model_info(repo_id, files_metadata=True, timeout=_patience())
             card: Any = info.card_data.to_dict() if info.card_data else {}
             said: Any = info.gguf if isinstance(info.gguf, dict) else {}
             return Repo(
@@ -109,7 +109,7 @@ class Hub:
             # the small ones, and links to the large ones, which it finds where it would have put them
             names = [file.name for file in files]
             folder = snapshot_download(
-                repo.id, allow_patterns=names, cache_dir=self._cache, endpoint=self._endpoint, etag_timeout=_ASK_S
+                repo.id, allow_patterns=names, cache_dir=self._cache, endpoint=self._endpoint, etag_timeout=_READ_S
             )
         for name in names:
             _verify_small(repo.id, Path(folder) / name)
@@ -180,7 +180,7 @@ class Hub:
         have = part.stat().st_size
         url = hf_hub_url(repo_id, file.name, endpoint=self._endpoint)
         headers = {**build_hf_headers(), "Accept-Encoding": "identity", "Range": f"bytes={have}-"}
-        with get_session().stream("GET", url, headers=headers, timeout=_READ_S) as response:
+        with get_session().stream("GET", url, headers=headers, timeout=_patience()) as response:
             hf_raise_for_status(response)
             if have and response.status_code == 200:  # it gives the whole or nothing
                 have = 0
@@ -352,6 +352,13 @@ def _free(folder: Path) -> int:
     """Return the bytes that are free where a folder is, or will be."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free
+
+
+def _patience() -> Any:
+    """Return how long the Hub is waited for, as its library's HTTP client takes it."""
+    import httpx2
+
+    return httpx2.Timeout(_READ_S, connect=_CONNECT_S)
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -130,6 +130,10 @@ class Choosing:
         self._looked.update({model.setting: model for model in found})
         return found
 
+    def again(self, models: Sequence[Model]) -> list[Model]:
+        """Return models that were looked up as they are by now: here, in part, or not."""
+        return [self._find(model.kind, model.setting) for model in models if model.setting in self._looked]
+
     def fetch(self, kind: ModelKind, setting: str) -> None:
         """Download a model in the background. Raise NotFound or Busy."""
         model = self._find(kind, setting)
@@ -159,8 +163,10 @@ class Choosing:
             raise Busy("A model is being put into use. Wait until that has ended, and try again.")
         if self.fetching.running and self.download and self.download.model.setting == model.setting:
             raise Busy(f"{model.name} is being downloaded. Cancel that first.")
-        own = model in self._own() and Path(model.setting).is_absolute()
+        own = Path(model.setting).is_absolute()
         freed = 0 if own else self._stock.remove(model)
+        if setting in self._looked:
+            self._looked[setting] = replace(self._looked[setting], place=model.place if own else "", part=0)
         self._note([known for known in self._own() if known.setting != model.setting])
         self.said = (
             f"{model.name} is off the list; its file stays."
@@ -247,6 +253,8 @@ class Choosing:
                 if all(model.setting != known.setting for known in self._stock.suggested()):
                     self.name(model)
                 self.said = f"{model.name} is here. It is not in use yet."
+            elif model.setting in self._looked:
+                self._looked[model.setting] = replace(model, part=self.download.done)
         finally:
             self.download = None
             self.changes += 1

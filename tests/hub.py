@@ -161,6 +161,12 @@ class Hub:
         folder, file = embedded()
         self.files[MINILM] = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
         self.files[SMOLLM] = {SMOLLM_FILE: file}
+        self.hash()
+
+    def hash(self) -> None:
+        """Hash all files now, not while somebody waits."""
+        for repo in self.files:
+            self.described(repo)
 
     def close(self) -> None:
         self.server.shutdown()

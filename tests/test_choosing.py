@@ -270,6 +270,26 @@ class TestFetching:
         fetched(stocked, RYE)
         assert RYE.setting in stocked.stock.placed
 
+    def test_what_was_looked_for_is_shown_as_it_is_by_now(self, stocked: House) -> None:
+        other = replace(RYE, setting="baker/oat:oat.gguf", name="Oat", about="")
+        stocked.stock.hub[other.setting] = other
+        choosing = stocked.engine.choosing
+        [looked] = choosing.look(other.setting)
+
+        def now() -> tuple[bool, int]:
+            [model] = choosing.again([looked])
+            return bool(model.place), model.part
+
+        assert now() == (False, 0)
+        stocked.stock.pause.clear()
+        choosing.fetch("writer", other.setting)
+        until(lambda: choosing.download is not None and choosing.download.total == other.size)
+        stocked.stock.pause.set()
+        waited(choosing)
+        assert now() == (True, 0)
+        choosing.remove("writer", other.setting)
+        assert now() == (False, 0)
+
     def test_the_hub_is_asked_for_sizes_only_when_a_person_wants_it(self, stocked: House) -> None:
         choosing = stocked.engine.choosing
 

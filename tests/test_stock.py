@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -21,7 +22,7 @@ from models.stock import HubStock
 from models.writer import LlamaWriter
 from rag.errors import ModelError, Unreachable
 from rag.ports import Stock
-from rag.records import Model
+from rag.records import Model, Prompt, Segment
 from tests.fakes import FakeEmbedder, FakeStock, FakeWriter
 from tests.hub import MINILM, SMOLLM, SMOLLM_FILE, embedded, gguf
 from tests.hub import Hub as Loopback
@@ -262,7 +263,7 @@ class TestDownload:
     def test_a_hub_that_says_nothing_is_not_waited_for(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import socket
 
-        monkeypatch.setattr(models.hub, "_ASK_S", 0.2)
+        monkeypatch.setattr(models.hub, "_READ_S", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"http://127.0.0.1:{silent.getsockname()[1]}"
             assert "could not be reached" in refused(lambda: made(address, cache).look("baker/anything"))
@@ -462,3 +463,16 @@ def test_an_embedding_model_and_a_part_are_told_before_llama_cpp_sees_them(tmp_p
     assert "is an embedding model" in refused(LlamaWriter(str(path)).load)
     path.write_bytes(gguf({**LLAMA, "split.count": 2}))
     assert "is one of 2 parts" in refused(LlamaWriter(str(path)).load)
+
+
+@pytest.mark.slow
+def test_a_writer_that_nobody_uses_any_more_is_gone_with_its_memory() -> None:
+    writer = LlamaWriter(offline=True)
+    pieces = writer.write(Prompt((Segment("user", "Say the word bread.", False),), (), 0), Event())
+    next(pieces)
+    model = weakref.ref(writer._loaded)
+    del writer
+    assert model() is not None, "an answer goes on with the writer that began it"
+    assert "".join(pieces)
+    del pieces
+    assert model() is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import gradio as gr
 
 from rag.engine import Engine
 from rag.errors import FootnoteError
-from rag.records import ModelKind
+from rag.records import Model, ModelKind
 from rag.ui import render, stock
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden"}
@@ -39,7 +39,7 @@ class ModelsTab:
 def build(engine: Engine, *, local: bool) -> ModelsTab:
     """Build the tab inside the page that is being built; `local`: files of this machine may be named."""
     choosing = engine.choosing
-    seen, confirming, looked = gr.State(None), gr.State(""), gr.State([])
+    seen, looked = gr.State(None), gr.State([])
     timer = gr.Timer(_TICK_S, active=False)
     used = gr.HTML(elem_id="models-used", padding=False)
     doing = gr.HTML(elem_id="models-doing", padding=False, js_on_load=_CLICKS)
@@ -57,24 +57,26 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
         )
         look = gr.Button("Look", scale=1, min_width=96, elem_id="look-model")
     found = gr.HTML(elem_id="models-found", padding=False, js_on_load=_CLICKS)
-    shown: list[Any] = [seen, timer, used, doing, lists]
+    shown: list[Any] = [seen, timer, used, doing, lists, found]
 
-    def refresh(asked: str = "") -> list[Any]:
+    def refresh(asked: str = "", models: Sequence[Model] = ()) -> list[Any]:
         return [
             _now(engine),
             gr.Timer(active=_busy(engine)),
             stock.in_use(choosing),
             stock.doing(choosing),
             stock.lists(choosing, asked),
+            stock.found(choosing.again(models), choosing, asked),
         ]
 
-    def tick(before: Any) -> list[Any]:
+    def tick(before: Any, models: list[Model]) -> list[Any]:
         now = _now(engine)
         if before and before[0] == now[0] and _busy(engine):
-            return [now, gr.skip(), gr.skip(), gr.skip() if before == now else stock.doing(choosing), gr.skip()]
-        return refresh()
+            still = [gr.skip(), gr.skip(), gr.skip() if before == now else stock.doing(choosing), gr.skip(), gr.skip()]
+            return [now, *still]
+        return refresh(models=models)
 
-    def act(event: gr.EventData, models: list[Any]) -> list[Any]:
+    def act(event: gr.EventData, models: list[Model]) -> list[Any]:
         said = event._data
         asked = str(said.get("setting", "")) if said.get("act") == "remove" else ""
         try:
@@ -82,12 +84,13 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
             trouble = ""
         except FootnoteError as error:
             trouble = render.trouble(str(error))
-        [*state, now, listed] = refresh(asked)
-        return [*state, now + trouble, listed, asked, stock.found(models, choosing)]
+        shown_now = refresh(asked, models)
+        shown_now[3] += trouble
+        return shown_now
 
-    def ask_hub() -> list[Any]:
+    def ask_hub(models: list[Model]) -> list[Any]:
         choosing.ask()
-        return refresh()
+        return refresh(models=models)
 
     def look_there(typed: str) -> list[Any]:
         try:
@@ -96,19 +99,19 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
             if not local and Path(typed.strip()).expanduser().exists():
                 return [render.trouble("Files of this machine cannot be named from another. Name a repository."), []]
             models = choosing.look(typed)
-            return [stock.found(models, choosing), models]
+            return [stock.found(models, choosing, ""), models]
         except FootnoteError as error:
             return [render.trouble(str(error)), []]
 
-    timer.tick(tick, seen, shown, **_QUIET)
+    timer.tick(tick, [seen, looked], shown, **_QUIET)
     for part in (doing, lists, found):
-        part.click(act, looked, [*shown, confirming, found], **_QUIET)
-    ask.click(ask_hub, outputs=shown, **_QUIET)
+        part.click(act, looked, shown, **_QUIET)
+    ask.click(ask_hub, looked, shown, **_QUIET)
     waiting = lambda: render.waiting("Looking for it…")  # noqa: E731
     gr.on([look.click, wanted.submit], waiting, outputs=found, trigger_mode="once", **_QUIET).then(
         look_there, wanted, [found, looked], **_QUIET
     )
-    return ModelsTab(refresh, shown)
+    return ModelsTab(lambda: refresh()[:-1], shown[:-1])  # what was looked for stays
 
 
 def _act(engine: Engine, said: dict[str, Any]) -> None:

@@ -41,9 +41,10 @@ def lists(choosing: Choosing, confirming: str = "") -> str:
     return "".join(parts)
 
 
-def found(models: Sequence[Model], choosing: Choosing) -> str:
-    """Render what was meant by what a person typed."""
-    rows = "".join(row(model, choosing, in_use=False, confirming="") for model in models)
+def found(models: Sequence[Model], choosing: Choosing, confirming: str) -> str:
+    """Render what was meant by what a person typed; `confirming` as in `lists`."""
+    used = {(model.kind, model.place) for model in choosing.in_use()}
+    rows = "".join(row(model, choosing, (model.kind, model.place) in used, confirming) for model in models)
     return f"<ul class='models'>{rows}</ul>" if rows else ""
 
 
