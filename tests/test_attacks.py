@@ -12,6 +12,8 @@ from rag.sentences import sentence_spans
 from tests.house import House, outcomes
 from tests.reading import read_bytes
 
+pytestmark = pytest.mark.slow
+
 
 def read(content: str, name: str = "post.md") -> Post:
     """Read a file of this content."""

@@ -20,6 +20,8 @@ from tests.fakes import FakeEmbedder
 from tests.house import House
 from tests.stories import FLATBREAD, SOURDOUGH, hits_of, post
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "How is the starter fed?"
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] how is the starter fed bread every morning flour water rye oven a with".split()
 

@@ -20,6 +20,8 @@ from rag.readers import Limits, find_files, formats, read
 from rag.readers.pandoc import Converted, convert, fragment_to_markdown
 from rag.records import Document, Post, Refused
 
+pytestmark = pytest.mark.slow
+
 STORY = "Feed it at eight, and again when the smell of vinegar comes."
 
 

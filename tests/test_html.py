@@ -290,6 +290,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trap", TRAPS)
 def test_a_page_made_to_hang_its_reader_is_read_at_once(trap: str) -> None:
     started = time.monotonic()

@@ -21,6 +21,8 @@ from rag.errors import BadSetting, ModelError
 from rag.records import Prompt, Segment
 from rag.settings import read_settings
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "How often is the starter fed?"
 ANSWER = ["The starter ", "is fed ", "every morning."]
 KEY = "sk-very-secret"

@@ -19,6 +19,8 @@ from rag.tuning.shelf import Tuned
 from tests.fakes import FakeEmbedder
 from tests.house import House
 
+pytestmark = pytest.mark.slow
+
 DISHES = "rye wheat barley spelt oat millet rice corn buckwheat lentil bean pea potato carrot onion garlic".split()
 FOODS = [f"{how}{dish}" for how in ("", "wild ", "smoked ") for dish in DISHES]
 TOOLS = "kettle griddle skillet cauldron mortar whisk ladle sieve".split()

@@ -16,6 +16,8 @@ from rag.errors import StoreError
 from rag.records import InUse, Manifest
 from store.vectors import ChromaIndex
 
+pytestmark = pytest.mark.slow
+
 MANIFEST = Manifest(InUse("fa1e000000000001", 32), {"query": "Search: "}, "by sentences")
 COUNT = 300
 IDS = list(range(1, COUNT + 1))
