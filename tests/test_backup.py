@@ -373,6 +373,22 @@ class TestHostileBackups:
                 full.engine.backups.save(file)
 
 
+def test_a_backup_that_cannot_be_finished_leaves_the_one_before(full: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = full.home / "saved"
+    full.engine.backups.save(file)
+    before = file.read_bytes()
+    full.write_and_add("bicycle.md", BICYCLE)
+
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("store.backup.os.fsync", full_disk)
+    with pytest.raises(StoreError, match=r"No space left on device.*try again\.$"):
+        full.engine.backups.save(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in full.home.glob("saved*")] == ["saved"]
+
+
 KILLED = """
 import os, sys
 from pathlib import Path

@@ -29,7 +29,7 @@ import app
 from rag import commands, doors
 from rag.doors import chat, tools
 from rag.settings import Settings
-from rag.ui import guard
+from rag.ui import api, guard
 from store.lock import hold
 from tests.house import ROOT, House
 from tests.stories import FLATBREAD, SOURDOUGH
@@ -442,6 +442,63 @@ def test_a_page_for_others_without_a_password_does_not_start(
     assert not (tmp_path / "home").exists()
 
 
+class TestAdding:
+    """What the page's API may be told to add."""
+
+    @pytest.fixture
+    def add(self, bread: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+        (tmp_path / "uploads").mkdir()
+        monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+
+        def added(*sources: Any, local: bool = False) -> Any:
+            [last] = [e for e in api._add(bread.engine, list(sources), local=local) if "result" in e or "error" in e]
+            return last.get("error") or [row["title"] for row in last["result"]["added"]]
+
+        return added
+
+    def test_a_file_that_was_uploaded(self, add: Callable[..., Any], tmp_path: Path) -> None:
+        upload = tmp_path / "uploads" / "abc" / "x.md"
+        upload.parent.mkdir()
+        upload.write_text("# Uploaded\n\nA loaf of spelt.", encoding="utf-8")
+        assert add({"path": str(upload), "orig_name": "..\\../../etc/spelt.md"}) == ["Uploaded"]
+        assert not upload.exists()
+
+    def test_a_path_of_this_machine_only_where_the_page_is_for_it_alone(
+        self, add: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        mine = tmp_path / "mine.md"
+        mine.write_text("# Mine\n\nA loaf of rye.", encoding="utf-8")
+        for path in (str(mine), "mine.md", "~/mine.md", f"file://{mine}", "\\\\server\\share"):
+            assert add(path) == "This page reads no paths of its own machine. Name an address, or send the file itself."
+        assert add(str(mine), local=True) == ["Mine"]
+
+    @pytest.mark.parametrize("local", [False, True])
+    def test_no_file_that_a_client_only_says_was_uploaded(
+        self, add: Callable[..., Any], tmp_path: Path, local: bool
+    ) -> None:
+        secret = tmp_path / "secret.md"
+        secret.write_text("# Secret\n\nNobody is to read it.", encoding="utf-8")
+        (tmp_path / "uploads" / "link.md").symlink_to(secret)
+        inside = str(tmp_path / "uploads")
+        paths = (
+            str(secret),
+            f"{inside}/../secret.md",
+            f"{inside}/link.md",
+            inside,
+            f"{inside}x/a.md",
+            "",
+            "\0",
+            None,
+            7,
+        )
+        for path in paths:
+            assert "was not uploaded here" in add({"path": path}, local=local)
+
+    @pytest.mark.parametrize("sources", [[], [7], [""], [None], [[]], ["https://x.example/"] * 201])
+    def test_nothing_that_is_no_source(self, add: Callable[..., Any], sources: list[Any]) -> None:
+        assert re.fullmatch(r"[^\n]+\.", add(*sources))
+
+
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Page]]:
     """Start the whole app with a post in it, as often as it is asked for."""
@@ -477,6 +534,7 @@ def stdio(home: Path) -> StdioServerParameters:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 class TestTheWholeApp:
     """Real models, the real page, and every client."""
 
@@ -489,10 +547,25 @@ class TestTheWholeApp:
         assert content(ask(client, QUESTION, stream=True))[0] == message.content
         check_whole(with_tools(f"{url}/mcp", use_all))
         check_whole(with_tools(stdio(opened.home), use_all))  # beside the open page
-        self.gradio(GradioClient(url, verbose=False), tmp_path)
+        self.gradio(GradioClient(url, verbose=False, analytics_enabled=False), tmp_path)
+        self.files(opened, tmp_path)
         opened.close()
         check_whole(with_tools(stdio(opened.home), use_all))  # and without one
         assert hold(opened.home) is not None
+
+    def files(self, opened: Page, tmp_path: Path) -> None:
+        """Save, export and restore while the page is open."""
+        saved = json.loads(opened.command("backup", str(tmp_path / "my.backup"), "--json").stdout)
+        assert saved["posts"] == 3
+        removed = json.loads(opened.command("posts", "--json").stdout)["posts"][0]["id"]
+        assert opened.command("remove", removed).returncode == 0
+        assert "--force" in opened.command("restore", str(tmp_path / "my.backup")).stderr
+        restored = opened.command("restore", str(tmp_path / "my.backup"), "--force", "--json")
+        assert json.loads(restored.stdout) == {"posts": 3}
+        assert json.loads(opened.command("export", str(tmp_path / "out"), "--json").stdout)["posts"] == 3
+        hits = json.loads(opened.command("search", QUESTION, "--json").stdout)["hits"]
+        assert FED in hits[0]["text"]
+        assert json.loads(opened.command("doctor", "--json").stdout)["ok"]
 
     def gradio(self, client: GradioClient, tmp_path: Path) -> None:
         shown = client.view_api(print_info=False, return_format="dict")
@@ -521,15 +594,15 @@ class TestTheWholeApp:
         assert login.status_code == 200
         assert "sourdough" not in login.text
         with pytest.raises(Exception):  # noqa: B017 - whatever the client makes of a 401
-            GradioClient(url, verbose=False).predict(api_name="/posts")
-        client = GradioClient(url, auth=("anyone", "rye"), verbose=False)
+            GradioClient(url, verbose=False, analytics_enabled=False).predict(api_name="/posts")
+        client = GradioClient(url, auth=("anyone", "rye"), verbose=False, analytics_enabled=False)
         assert len(client.predict(api_name="/posts")["posts"]) == 1
         with pytest.raises(Exception, match="reads no paths of its own machine"):
             client.predict(["/etc/passwd"], api_name="/add")
         models = httpx2.get(f"{url}/v1/models", headers={"Authorization": "Bearer rye"})
         assert models.json()["data"][0]["id"] == "footnote"
         with pytest.raises(ValueError, match="Could not login"):
-            GradioClient(url, auth=("anyone", "wheat"), verbose=False)
+            GradioClient(url, auth=("anyone", "wheat"), verbose=False, analytics_enabled=False)
 
 
 def check_whole(said: dict[str, Any]) -> None:

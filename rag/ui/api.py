@@ -34,7 +34,7 @@ def build(engine: Engine, *, local: bool) -> None:
     def search(question: str, limit: int = 8) -> dict[str, Any]:
         """Return the passages that fit a question best."""
         if type(limit) is not int or not 1 <= limit <= MOST_HITS:
-            raise gr.Error(f"limit cannot be used. Give a whole number from 1 to {MOST_HITS}.")
+            raise _said(f"limit cannot be used. Give a whole number from 1 to {MOST_HITS}.")
         wanted = {"question": str(question), "limit": limit, "search": "hybrid", "explain": False}
         return _result(commands.run(engine, "search", wanted, list))
 
@@ -103,6 +103,10 @@ def _result(events: Iterable[commands.Event]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for event in events:
         if "error" in event:
-            raise gr.Error(event["error"])
+            raise _said(event["error"])
         found = event.get("result", found)
     return found
+
+
+def _said(sentence: str) -> gr.Error:
+    return gr.Error(sentence, print_exception=False)  # it is told to whoever asked; it is nothing for the terminal
