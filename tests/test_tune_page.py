@@ -309,8 +309,8 @@ def test_what_is_read_already_is_not_read_again_and_the_rest_is_told_in_parts() 
     embedder, told = FakeEmbedder(), []
     texts = [f"Loaf number {number} is of rye." for number in range(200)]
     whole = embedder.encode_documents(texts)
-    before = len(embedder.passages)
+    before = len(embedder.encoded)
     known = Known(embedder, dict(zip(texts[:50], whole[:50], strict=True)), lambda *step: told.append(step))
     assert np.allclose(known.encode_documents(texts), whole)
-    assert len(embedder.passages) == before + 150
+    assert len(embedder.encoded) == before + 150
     assert told == [(0, 150), (64, 150), (128, 150)]

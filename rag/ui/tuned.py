@@ -91,7 +91,7 @@ def result(run: Tuned, passages: int, former: str, *, idle: bool) -> str:
     asked = sum(run.questions.values())
     moved = f"{after:.3f}" if before is None else f"from {before:.3f} to {after:.3f}"
     about = f"NDCG@10 of meaning alone went {moved}, on {_count(asked, 'question')} about posts it was not tuned on"
-    sure = f"; better with a confidence of {100 * run.confidence:.1f} %" if asked >= LEAST else ""
+    sure = f"; better with a confidence of {_percent(run.confidence)}" if asked >= LEAST else ""
     notes = [f"(sample of {asked:,}, {day(run.moment)}{sure})"]
     if before is not None and abs(run.current - before) > 0.0005:  # another was in use then
         notes.append(f"What was in use then found {run.current:.3f}; that is what it had to beat.")
@@ -100,7 +100,7 @@ def result(run: Tuned, passages: int, former: str, *, idle: bool) -> str:
     said = "".join(f"<p class='note'>{note}</p>" for note in notes)
     first, then = ({dim: found["ndcg@10"] for dim, found in metrics.items()} for metrics in (run.before, run.after))
     curve = _figure(
-        "How well it finds, and how large the index is, by how many numbers of a vector are used",
+        "How well it finds and how large the index is, by the numbers of a vector",
         plots.by_width(first, then, passages * _BYTES),
     )
     return (
@@ -152,7 +152,7 @@ def _run(run: Tuned) -> str:
         f"{run.trained_on:,}",
         f"{before:.3f} → {run.after[width]['ndcg@10']:.3f}",
         f"{run.hybrid_before:.3f} → {run.hybrid_after:.3f}",
-        f"{100 * run.confidence:.0f} %",
+        _percent(run.confidence),
         _STATES[run.state],
         _button("show", "Show", f" data-model='{escape(run.model)}'"),
     )
@@ -272,6 +272,10 @@ def _figure(caption: str, drawn: str) -> str:
 def _button(act: str, label: str, facts: str = "", *, idle: bool = True, kind: str = "mark") -> str:
     still = "" if idle else " disabled"
     return f"<button type='button' class='judge {kind}' data-act='{act}'{facts}{still}>{label}</button>"
+
+
+def _percent(share: float) -> str:
+    return "more than 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
 
 
 def _count(number: int, name: str) -> str:
