@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from rag import commands
 from rag.errors import BadFile, BadQuestion, BadSetting, Busy, ModelError, NotFound, StoreError
 from rag.finding.cut import cut
 from rag.ports import Vectors
@@ -281,6 +282,24 @@ def test_nothing_is_published_unasked(kitchen: House) -> None:
     assert kitchen.workshop.published == []
     *_, last = command.tune(kitchen.engine, **typed, yes=True)
     assert last["result"]["url"] == "https://hub.test/me/mine"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("epochs", "0", "--epochs 0"),
+        ("batch", "1", "--batch 1"),
+        ("lr", "nan", "--lr nan"),
+        ("minutes", "0", "--minutes 0"),
+        ("minutes", "nan", "--minutes nan"),
+        ("dims", "wide", "--dims wide"),
+    ],
+)
+def test_an_option_that_makes_no_sense_changes_nothing(kitchen: House, option: str, value: str, said: str) -> None:
+    typed = vars(commands.parser().parse_args(["tune", f"--{option}", value]))
+    with pytest.raises(BadSetting, match=said):
+        list(command.tune(kitchen.engine, **typed))
+    assert kitchen.workshop.trained == []
 
 
 def test_in_the_background_it_goes_on_whoever_watches(kitchen: House) -> None:

@@ -77,6 +77,8 @@ def _wanted(typed: Mapping[str, Any]) -> Wanted:
     for name, least in (("epochs", 1), ("batch", 2), ("lr", 1e-9)):
         if not typed[name] >= least:
             raise BadSetting(f"--{name} {typed[name]} is too small. Give {least:g} or more.")
+    if typed["minutes"] is not None and not typed["minutes"] > 0:
+        raise BadSetting(f"--minutes {typed['minutes']} is no time to train in. Give 1 or more, or leave it out.")
     recipe = Recipe(typed["epochs"], typed["batch"], typed["lr"], dims, typed["seed"])
     return Wanted(typed["pairs"], typed["base"], recipe, typed["minutes"])
 
