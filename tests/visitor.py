@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -46,23 +47,24 @@ class Visitor:
 
     def steps(self, event_id: str) -> list[list[Any]]:
         """Listen until a call has ended; return the data of each step. Raise RuntimeError if it failed."""
-        given: list[list[Any]] = []
+        return list(self.each_step(event_id))
+
+    def each_step(self, event_id: str) -> Iterator[list[Any]]:
+        """Yield the data of each step of a call as it comes. Raise RuntimeError if it failed."""
         address = f"{self.path}gradio_api/queue/data?session_hash={self.session}"
         with self.http.stream("GET", address) as stream:
             stream.raise_for_status()
             for line in stream.iter_lines():
                 message = json.loads(line[5:]) if line.startswith("data:") else {}
+                kind = message.get("msg")
                 if message.get("event_id") not in (None, event_id):
                     continue
-                kind = message.get("msg")
                 if kind in ("process_generating", "process_completed"):
-                    output = message["output"]
                     if not message.get("success", True):
-                        raise RuntimeError(str(output.get("error")))
-                    given.append(output.get("data") or [])
-                if kind in ("process_completed", "close_stream") or kind == "unexpected_error":
-                    break
-        return given
+                        raise RuntimeError(str(message["output"].get("error")))
+                    yield message["output"].get("data") or []
+                if kind in ("process_completed", "close_stream", "unexpected_error"):
+                    return
 
     def ask(self, question: str) -> str:
         """Ask on the tab Ask; return all that was shown on the way, as text."""

@@ -236,7 +236,7 @@ def _mounted(page: gr.Blocks, owner: Engine, settings: Settings) -> tuple[list[B
     from fastapi import FastAPI
 
     around = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    options = {name: value for name, value in launch_options().items() if name not in ("quiet", "share")}
+    options = {name: value for name, value in launch_options().items() if name not in ("quiet", "share", "favicon_path")}
     gr.mount_gradio_app(around, page, OWNERS, ssr_mode=False, max_file_size=8 * settings.max_file_bytes, **options)
 
     @asynccontextmanager
