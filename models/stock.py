@@ -27,8 +27,8 @@ from rag.ports import Embedder, Progress, Writer
 from rag.records import Model, ModelKind
 
 _WRITING = 350e6
-"""Bytes that a writer takes beside its file and what it keeps of a prompt. SmolLM2-135M, whose file is 98 MB and which
-keeps 94 MB, took 0.5 GB after an answer (2026-11-26)."""
+"""Bytes that a writer takes beside its file and what it keeps of a prompt. SmolLM2-135M, with 49,152 words, took 153 MB
+after an answer (345 in all, 98 its file, 94 kept; 2026-11-26); of 150,000 words the scores alone take 0.3 GB."""
 _EMBEDDING = 600e6  # bytes that an embedder takes beside its weights: a batch of 2,048 tokens, and torch itself
 _KEEPING, _KEEPING_SHARE = 100e6, 0.15
 """Bytes, and share of a file's size, that what it keeps of a prompt may take, before its header is here to say."""

@@ -334,14 +334,14 @@ class Choosing:
     def _own(self) -> list[Model]:
         """Return the models that a person named or fetched and that are here."""
         rows = json.loads(self._catalogue.fact(_OWN) or "[]")
-        models = (Model(**row) for row in rows)
-        return [model for model in models if self._is_here(model)]
+        models = ((model, self._place(model)) for model in (Model(**row) for row in rows))
+        return [replace(here, name=model.name, licence=model.licence or here.licence) for model, here in models if here]
 
-    def _is_here(self, model: Model) -> bool:
+    def _place(self, model: Model) -> Model | None:
         try:
-            return self._stock.here(model.kind, model.setting) is not None
+            return self._stock.here(model.kind, model.setting)
         except ModelError:
-            return False
+            return None
 
     def _note(self, models: Sequence[Model]) -> None:
         self._catalogue.note(_OWN, json.dumps([asdict(model) for model in models]))

@@ -320,7 +320,9 @@ class TestFetching:
         fetched(stocked, other)
         stocked.restart()
         choosing = stocked.engine.choosing
-        assert "Oat" in {model.name for model in choosing.offers("writer")}
+        assert [model.place for model in choosing.offers("writer") if model.name == "Oat"] == [
+            "/cache/baker/oat:oat.gguf"
+        ]
         choosing.remove("writer", other.setting)
         assert choosing.said == "Oat is gone; 1 MB are free."
         assert "Oat" not in {model.name for model in choosing.offers("writer")}
