@@ -90,7 +90,10 @@ def search(
     near = sorted((p for p in passages if p.id in cosines), key=lambda p: -cosines[p.id])[:_NEAR]
     known = terms.known([hit.passage for hit in hits[:_TOLD_BY]])
     likely = probability(scale, cosines[near[0].id] if near else 0.0, known, terms.in_a_sentence(near))
-    return Found(wanted.question, hits, coverage_of(likely), likely, wanted.words, filters)
+    coverage = coverage_of(likely)
+    if coverage == "not covered" and scale == UNMEASURED:  # just started, or the first posts just came in
+        coverage = "maybe"
+    return Found(wanted.question, hits, coverage, likely, wanted.words, filters)
 
 
 def _terms(wanted: Asked, library: Library) -> Terms:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rag.errors import BadQuestion, ModelError
+from rag.finding.coverage import Scale
 from rag.records import Hit, InUse, Manifest, Passage, Post
 from rag.search import clean_question, search
 from rag.words import words_of
@@ -196,3 +197,9 @@ def test_a_question_typed_without_accents_has_the_words_of_a_post_with_them(shel
     found = search("How many yolks does creme brulee need?", shelf.library, shelf.index, shelf.embedder, "hybrid", 8)
     assert found.hits[0].title == "Dessert"
     assert found.coverage != "not covered"
+
+
+def test_nothing_is_refused_before_the_scale_was_measured(shelf: Shelf) -> None:
+    asked = ("How many moons does Neptune have?", shelf.library, shelf.index, shelf.embedder)
+    assert search(*asked, "hybrid", 8, scale=Scale(0.3, 0.9, 3)).coverage == "not covered"
+    assert search(*asked, "hybrid", 8).coverage == "maybe"
