@@ -224,6 +224,17 @@ def test_visitors_have_no_models_no_quality_no_addresses(here: Space) -> None:
         assert name not in shown, name
 
 
+def test_nothing_that_the_page_does_by_itself_fails(here: Space) -> None:
+    visitor = Visitor(here.url)
+    by_itself = [d for d in visitor.config["dependencies"] if {e for _, e in d["targets"]} & {"load", "tick"}]
+    quick = [d for d in by_itself if not d["queue"]]
+    assert len(quick) >= 4
+    for fn in quick:
+        sent = {"data": [None] * len(fn["inputs"]), "fn_index": fn["id"], "session_hash": visitor.session}
+        assert visitor.http.post("/gradio_api/run/predict", json=sent).status_code == 200, fn["api_name"]
+    assert "Traceback" not in here.log.replace("`spaces` package is required", "").partition("Footnote is open")[2]
+
+
 def test_two_visitors_stay_apart(here: Space) -> None:
     anna, ben = Visitor(here.url), Visitor(here.url)
     anna.add(HARBOUR)

@@ -44,9 +44,9 @@ _LOOKS_S = 5  # seconds between two looks at how things go; with sixty visitors 
 _HANDLERS = 200  # at a time; most of them wait
 _WAITING = 300  # calls of the page that may wait
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
-_ABOUT = (
-    "<p class='note'>Ask the posts that are here. Files that you add on the tab Posts are yours alone: nobody else "
-    "sees them, and they are gone an hour after you leave.</p>"
+_HEADER_TEXT = (
+    "<h1>Footnote</h1><p>Answers from the posts that are here, each sentence with its source. Files that you add on "
+    "the tab Posts are yours alone: nobody else sees them, and they are gone an hour after you leave.</p>"
 )
 _TO_THE_OWNERS = "<p class='note'>Is this your Space? Sign in, and open <a href='owner/'>the owner's page</a>.</p>"
 _WRONG_SESSION = "This page belongs to another visit. Reload it."
@@ -172,6 +172,7 @@ def launch(visitors: Visitors, settings: Settings, samples: Path, save: Callable
     """
     owners, lifespan = _mounted(_owners_page(visitors.owner, samples, save, trouble), visitors.owner, settings)
     page = _visitors_page(visitors, samples, sign_in=bool(settings.owner))
+    page.space_id = None  # or Gradio's script adds a heading of the Hub's, with fonts from elsewhere
     page.queue(max_size=_WAITING, default_concurrency_limit=8)
     page.launch(
         server_name=settings.host,
@@ -195,7 +196,7 @@ def _visitors_page(visitors: Visitors, samples: Path, *, sign_in: bool) -> gr.Bl
     engine = cast(Engine, _Theirs(visitors))  # a Visit has what these two tabs need of an engine, and no more
     with gr.Blocks(title="Footnote", analytics_enabled=False, fill_width=False, delete_cache=(600, 3600)) as page:
         api.build(engine, local=False)
-        gr.HTML(render.HEADER + _ABOUT, elem_id="masthead", padding=False)
+        gr.HTML(_HEADER_TEXT, elem_id="masthead", padding=False)
         status = gr.HTML(elem_id="activity", padding=False)
         with gr.Tabs() as tabs:
             with gr.Tab("Ask", id="ask"):
@@ -204,14 +205,21 @@ def _visitors_page(visitors: Visitors, samples: Path, *, sign_in: bool) -> gr.Bl
                 adding = posts.build(engine, samples, local=False, visitor=True)
         if sign_in:
             gr.HTML(_TO_THE_OWNERS, padding=False)
-            gr.LoginButton(size="sm", elem_id="sign-in")
-        gr.Timer(_LOOKS_S).tick(lambda: render.activity(engine), outputs=status, **_QUIET)
-        page.load(lambda: render.activity(engine), outputs=status, **_QUIET)
+            gr.LoginButton(size="sm", icon=None, elem_id="sign-in")
+        gr.Timer(_LOOKS_S).tick(lambda: _goes_on(engine), outputs=status, **_QUIET)
+        page.load(lambda: _goes_on(engine), outputs=status, **_QUIET)
         gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, **_QUIET)
         gr.on([page.load, posts_tab.select, adding.changed.change], adding.refresh, outputs=adding.fresh, **_QUIET)
         asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, **_QUIET)
     api.hide_others(page)
     return page
+
+
+def _goes_on(engine: Engine) -> str:
+    """Render what a visitor should know of what goes on, or nothing."""
+    if engine.trouble:
+        return render.trouble(engine.trouble)
+    return render.waiting(engine.activity) if engine.activity else ""
 
 
 def _owners_page(owner: Engine, samples: Path, save: Callable[[], str], trouble: str) -> gr.Blocks:
@@ -236,7 +244,9 @@ def _mounted(page: gr.Blocks, owner: Engine, settings: Settings) -> tuple[list[B
     from fastapi import FastAPI
 
     around = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    options = {name: value for name, value in launch_options().items() if name not in ("quiet", "share", "favicon_path")}
+    options = {
+        name: value for name, value in launch_options().items() if name not in ("quiet", "share", "favicon_path")
+    }
     gr.mount_gradio_app(around, page, OWNERS, ssr_mode=False, max_file_size=8 * settings.max_file_bytes, **options)
 
     @asynccontextmanager
