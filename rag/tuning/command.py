@@ -40,7 +40,7 @@ def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
         help=f"learning rate ({standard.learning_rate:g})",
     )
     made.add_argument("--dims", default="", metavar="a,b,c", help="widths to be cut to (those that fit the model)")
-    made.add_argument("--minutes", type=float, metavar="N", help="how long training may take (10)")
+    made.add_argument("--minutes", type=float, metavar="N", help="how long it may take, measuring included (10)")
     made.add_argument("--seed", type=int, default=standard.seed, metavar="N", help=f"({standard.seed})")
     made.add_argument("--dry-run", action="store_true", help="only show the pairs, and how long it would take")
     made.add_argument("--force", action="store_true", help="install it, whatever the measurement says")

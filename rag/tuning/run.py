@@ -36,7 +36,8 @@ from rag.tuning.sift import Sifted, sift
 
 PAIRS = 1000  # made of the posts' own text, if no more are wanted
 LEAST_PAIRS = 20  # fewer teach nothing
-MINUTES = 10.0  # that training may take if nobody says otherwise
+MINUTES = 10.0  # that training and measuring may take if nobody says otherwise
+READING = 1 / 6  # of what a pair costs in training, to read a text for the gate: two texts go there and back, here one
 SHOWN = ("ndcg@10", "accuracy@1", "accuracy@10", "mrr@10")
 STAGES = MAKING, TIMING, LEARNING, BEFORE, AFTER = (
     "Making pairs of your posts",
@@ -52,8 +53,9 @@ _BUSY = "A tuning is running already. Wait until it has ended, or cancel it."
 @dataclass(frozen=True)
 class Wanted:
     """What a person wants tuned, and how. `pairs` is their own file, `base` another model to begin with, "" the one
-    that the settings name; `minutes` bounds the training; `asked` lets questions with a thumbs-up count; `struck` are
-    questions not to train on; `install`: what passes the gate is put into use at once, and does not wait for that."""
+    that the settings name; `minutes` bounds training and measuring; `asked` lets questions with a thumbs-up count;
+    `struck` are questions not to train on; `install`: what passes the gate is put into use at once, and does not wait
+    for that."""
 
     pairs: str = ""
     base: str = ""
@@ -295,7 +297,8 @@ class Tuning(Background):
         if stop.is_set():
             raise Stopped
         budget = 60 * (wanted.minutes or MINUTES)
-        recipe, chosen = self._workshop.fitted(recipe, training, pace, budget)
+        measuring = READING * pace.pair * min(len(split.training) + len(split.held_out), exam.CORPUS)
+        recipe, chosen = self._workshop.fitted(recipe, training, pace, max(budget / 2, budget - measuring))
         self._plan = Plan(sifted, split, recipe, chosen, pace.seconds(len(chosen), recipe.epochs), library)
         self.changes += 1
         return self._plan

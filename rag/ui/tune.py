@@ -50,9 +50,7 @@ def build(engine: Engine) -> None:
             height=160,
             elem_id="tune-file",
         )
-        minutes = gr.Slider(
-            _LEAST_MINUTES, _MOST_MINUTES, value=MINUTES, step=1, label="Minutes that training may take"
-        )
+        minutes = gr.Slider(_LEAST_MINUTES, _MOST_MINUTES, value=MINUTES, step=1, label="Minutes that it may take")
         asked = gr.Checkbox(value=True, label="Learn from questions whose answers you gave a thumbs-up, too")
     with gr.Row(elem_id="tune-row"):
         start = gr.Button("Tune", variant="primary", size="sm", elem_id="tune")

@@ -19,9 +19,8 @@ from rag.ui.render import duration, short
 INTRO = (
     "<h2>Tune search to your posts</h2><p class='note'>The search model learns the words and matters of your posts, "
     "from questions that Footnote makes of them. A fifth of your posts is put aside first, and both models are asked "
-    "about those: only what finds more there is offered to you. It trains for ten minutes at most, unless you allow "
-    "more, and is measured for some more. Nothing leaves this machine, questions are answered meanwhile, and you can "
-    "go back.</p>"
+    "about those: only what finds more there is offered to you. It takes about ten minutes at most, unless you allow "
+    "more. Nothing leaves this machine, questions are answered meanwhile, and you can go back.</p>"
 )
 _ORIGINS: dict[PairOrigin, str] = {
     "text": "from the text",
