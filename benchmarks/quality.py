@@ -67,7 +67,7 @@ def main() -> None:
 def compare(folder: Path, limit: int) -> tuple[Shares, Shares, int]:
     """Return the shares for judged questions, those for made ones, and how many were made."""
     judged: Shares = {}
-    with patch("models.workshop.SentenceTransformerEmbedder", Cut), fresh_engine() as engine:
+    with patch("app.SentenceTransformerEmbedder", Cut), fresh_engine() as engine:
         for mode in MODES:  # the second and third find their vectors kept
             found = evaluate(engine, folder, mode, limit)
             judged[mode] = (found["accuracy@1"], found["accuracy@10"])
