@@ -17,7 +17,7 @@ from tests.house import ROOT
 from tests.test_tune import base, trains  # noqa: F401  (base is a fixture)
 from tests.test_tuning import FOODS, story
 
-pytestmark = [pytest.mark.slow, trains]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), trains]
 
 STAGES = ("Making pairs", "Training: step", "Measuring what it was before", "Measuring what it is now", "Putting it")
 
