@@ -15,8 +15,8 @@ help:
 run:
 	@$(PYTHON) install.py --run
 
-test: lint types
-	$(BIN)/pytest
+test: check
+	$(BIN)/pytest -m slow
 
 check: lint types
 	$(BIN)/pytest -m "not slow" -n auto
