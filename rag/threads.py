@@ -13,7 +13,7 @@ from rag.errors import FootnoteError
 from rag.jobs import SURPRISE
 
 Step = TypeVar("Step")
-_POLL_S, _LONGEST_POLL_S = 0.1, 1.0  # longer and longer: whoever waits in a line does not have to be told that often
+_POLL_S, _LONGEST_POLL_S = 0.1, 3.0  # longer and longer: whoever waits in a line does not have to be told that often
 
 
 def in_thread(steps: Iterator[Step]) -> Iterator[list[Step]]:
