@@ -28,7 +28,8 @@ def compose(
 
     SmolLM2-135M on 80 questions of xquad_en, 2026-11-25: the text it wrote was right with one passage in 36 %, with
     the best sentence in 50 %; with what is shown where nothing is proven, 58 and 68 %. Two sentences, other
-    instructions and the question put first came to 38 to 48 %.
+    instructions and the question put first came to 38 to 48 %. Five passages with the best sentence told again before
+    the question: 49 %, without 35 % (89 questions).
     """
     if quotes and writer.passages == 1:
         hits = [hit for hit in hits if hit.passage.id == quotes[0].passage_id]
