@@ -42,7 +42,9 @@ class Backups:
 
         with self._indexing.changing:
             try:
-                return self._need().restore(file, force=force, first=first)
+                posts = self._need().restore(file, force=force, first=first)
+                self._indexing.scrub()
+                return posts
             finally:
                 if emptied and self._indexing.prepared:
                     self._indexing.reindex()

@@ -92,7 +92,6 @@ class SqliteVault:
             _check(file, copy, facts["posts"])
             first()
             self._take_over(copy)
-        self._library.scrub()
         return self._library.count()[0]
 
     @contextmanager
@@ -136,7 +135,9 @@ def _strip(copy: Path) -> None:
                 db.execute(f"DELETE FROM {table}")
         db.execute("DELETE FROM facts WHERE name != 'splitter'")
         taken: set[str] = set()
-        for id_, source in db.execute("SELECT id, source FROM posts ORDER BY id").fetchall():
+        places = db.execute("SELECT id, source FROM posts ORDER BY id").fetchall()
+        db.execute("UPDATE posts SET source = id")  # or a new one could be that of a post whose turn is still to come
+        for id_, source in places:
             db.execute("UPDATE posts SET source = ? WHERE id = ?", (_without_place(id_, source, taken), id_))
         db.execute("DELETE FROM origins")
         db.execute("INSERT INTO origins SELECT source, source, id FROM posts")

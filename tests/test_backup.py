@@ -133,7 +133,9 @@ class TestThereAndBack:
         with pytest.raises(StoreError, match="--force"):
             elsewhere.engine.backups.restore(file)
         assert titles(elsewhere) == {"A winter with my bicycle"}
+        forgotten = elsewhere.writer.forgotten
         elsewhere.engine.backups.restore(file, force=True)
+        assert elsewhere.writer.forgotten > forgotten  # what the writer has read of them goes with the posts
         assert titles(elsewhere) == titles(full)
         assert {hit.title for hit in elsewhere.engine.search("bicycle chain salt winter").hits} <= titles(full)
         assert elsewhere.engine.search(QUESTION).hits[0].title == "Keeping a sourdough starter"
@@ -207,6 +209,15 @@ class TestPublic:
         sources = [post.source for post in elsewhere.engine.posts()]
         assert len(set(sources)) == 3
         assert all(source.startswith("upload:") and "/" not in source for source in sources)
+
+    def test_a_file_and_an_upload_of_one_name_stay_two_posts(self, full: House, elsewhere: House) -> None:
+        for number in range(8):  # ids are hashes: in some of these pairs the file comes first
+            told = f"Rye number {number} is fed at {number} o'clock, and loaf {number} is baked the day after."
+            full.write_and_add(f"rye-{number}.md", f"# Rye {number}\n\n{told}")
+            list(full.engine.add_posts([post(f"# Other rye {number}\n\nOr not.", source=f"upload:rye-{number}.md")]))
+        full.engine.backups.save(full.home / "public.backup", public=True)
+        elsewhere.engine.backups.restore(full.home / "public.backup")
+        assert len({post.source for post in elsewhere.engine.posts()}) == len(full.engine.posts())
 
 
 def pack(file: Path, data: Path, **facts: Any) -> Path:
