@@ -49,7 +49,7 @@ def export(engine: Engine, folder: Path, *, force: bool = False) -> Exported:
         talks = engine.talks.listed(limit=_ALL)
         names = _Names()
         for talk in talks:
-            name = names.of(f"{talk.begun[:10]}-{_slug(talk.title)}", str(talk.id))
+            name = names.of(f"{_slug(talk.begun[:10])}-{_slug(talk.title)}", str(talk.id))
             for ending in ("json", "md"):
                 text = engine.talks.export(talk.id, ending)
                 replaced += _write(folder / "conversations" / f"{name}.{ending}", text)
@@ -94,7 +94,7 @@ class _Names:
     def of(self, name: str, id_: str) -> str:
         """Return a name, with an id behind it if it is taken."""
         if name.casefold() in self._taken or _RESERVED.fullmatch(name):
-            name = f"{name}-{id_}"
+            name = f"{name}-{_slug(id_)}"  # of a backup that came from elsewhere, an id may be anything
         self._taken.add(name.casefold())
         return name
 

@@ -17,6 +17,7 @@ from rag.readers import markdown
 from rag.readers.decode import tidy
 from rag.readers.facts import line, tags_of
 from rag.records import Post
+from store.library import SqliteLibrary
 from tests.house import House, outcomes
 from tests.stories import FLATBREAD, SOURDOUGH
 
@@ -75,6 +76,22 @@ def test_files_have_safe_names_and_are_told_apart(full: House, tmp_path: Path) -
     assert {path.name for path in tmp_path.rglob("*") if path.is_file() and "out" not in path.parts} & {
         "passwd"
     } == set()
+
+
+def test_what_a_strange_backup_brought_stays_inside_the_folder(full: House, tmp_path: Path) -> None:
+    if not isinstance(full.library, SqliteLibrary):
+        pytest.skip("only a library on disk can be tampered with")
+    with full.library.transaction() as db:
+        db.execute("UPDATE conversations SET begun = '../../../a'")
+        for copy in ("../../../../a", "../../../../b"):
+            others = "title, text, date, url, tags, content_hash, author, pages"
+            first = "FROM posts ORDER BY id LIMIT 1"
+            db.execute(f"INSERT INTO posts (id, source, {others}) SELECT ?, ?, {others} {first}", (copy, copy))
+    before = set(tmp_path.rglob("*"))
+    export(full.engine, tmp_path / "one" / "two" / "out")
+    written = {path.resolve() for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert len(written) == 8 + 2 + 3
+    assert all(path.is_relative_to(tmp_path / "one" / "two" / "out") for path in written)
 
 
 def test_front_matter_is_what_other_programs_read(full: House, tmp_path: Path) -> None:
