@@ -6,6 +6,7 @@ for the Hub knows them."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -159,9 +160,9 @@ class HubStock:
         if setting.startswith(("http://", "https://")):
             host = urlsplit(setting).netloc.rpartition("@")[2]
             return Model(kind, setting, host, place=setting, about="a server that writes")
-        path = Path(setting).expanduser()
         if _is_path(setting):
-            return _described(Model(kind, str(path), _name(path)), path) if path.exists() else None
+            path = _expanded(setting)
+            return _described(Model(kind, str(path), _name(path)), path) if _exists(path) else None
         repo_id, _, wanted = setting.partition(":")
         folder = self._hub.snapshot(repo_id) if is_repo_id(repo_id) else None
         if folder is None:
@@ -177,9 +178,10 @@ class HubStock:
 
     def look(self, wanted: str) -> list[Model]:
         """Return what a person may mean by an id on the Hub, `repo:file.gguf`, its address there, or a path."""
-        wanted = _unwrapped(wanted)
+        wanted = wanted.strip()
         if _is_path(wanted):
-            return [self._at(Path(wanted).expanduser())]
+            return [self._at(_expanded(wanted))]
+        wanted = _unwrapped(wanted)  # after that: what an address says is never a place on this machine
         repo_id, _, pattern = wanted.partition(":")
         if not is_repo_id(repo_id):
             raise ModelError(
@@ -227,7 +229,7 @@ class HubStock:
 
     def _at(self, path: Path) -> Model:
         """Return the model at a path. Raise ModelError."""
-        if not path.exists():
+        if not _exists(path):
             raise ModelError(f"There is nothing at {path}. Check the path.")
         kind: ModelKind = "embedder" if path.is_dir() else "writer"
         if kind == "embedder" and not ((path / "config.json").exists() and any(path.glob("**/*.safetensors"))):
@@ -352,12 +354,19 @@ def _is_path(setting: str) -> bool:
     """Say whether something names a file or folder rather than a model of the Hub."""
     if setting.startswith(("/", "~", ".", "\\")) or re.match(r"[A-Za-z]:", setting):
         return True
-    return bool(setting) and (Path(setting).exists() or (setting.lower().endswith(".gguf") and ":" not in setting))
+    return bool(setting) and (_exists(setting) or (setting.lower().endswith(".gguf") and ":" not in setting))
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # which, unlike pathlib's, leaves the home of nobody as it is
+
+
+def _exists(path: str | Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - pathlib's raises where a name is too long
 
 
 def _unwrapped(wanted: str) -> str:
     """Return the id in an address of a page on the Hub; anything else stays as it is."""
-    wanted = wanted.strip()
     if not wanted.startswith(("https://huggingface.co/", "https://hf.co/")):
         return wanted
     parts = [unquote(part) for part in urlsplit(wanted).path.split("/") if part]

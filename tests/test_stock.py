@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 
@@ -306,6 +307,14 @@ class TestLook:
             "https://huggingface.co/baker/tiny-GGUF/blob/main/tiny.gguf?download=true",
         ):
             assert [model.setting for model in stock.look(address)] == [SETTING]
+
+    def test_an_address_leads_to_nothing_on_this_machine(self, stock: HubStock, tiny: Path) -> None:
+        for path in (quote(str(tiny), safe=""), str(tiny.parent).replace("/", "%2F", 1), f"%2E%2E/{tiny.name}"):
+            assert "is no model" in refused(lambda path=path: stock.look(f"https://huggingface.co/{path}"))  # type: ignore[misc]
+
+    @pytest.mark.parametrize("typed", ["a" * 300, "~nobody-of-this-name/model.gguf", "/" + "a" * 300, "\0"])
+    def test_what_can_be_no_path_is_a_sentence(self, stock: HubStock, typed: str) -> None:
+        assert refused(lambda: stock.look(typed))
 
     def test_parts_of_a_model_are_left_out_and_told_if_there_is_nothing_else(
         self, loopback: Loopback, stock: HubStock, tiny: Path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -96,7 +96,8 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
         try:
             if not (typed or "").strip():
                 return [render.trouble("There is no name yet. Type one."), []]
-            if not local and Path(typed.strip()).expanduser().exists():
+            place = os.path.expanduser(typed.strip())
+            if not local and os.path.exists(place):  # noqa: PTH110 - pathlib's raises where a name is too long
                 return [render.trouble("Files of this machine cannot be named from another. Name a repository."), []]
             models = choosing.look(typed)
             return [stock.found(models, choosing, ""), models]

@@ -107,10 +107,11 @@ def _build_address(engine: Engine, local: bool) -> None:
         try:
             if not typed:
                 return [render.trouble("There is no address yet. Type one."), *_closed(gr.skip())]
-            path = Path(os.path.expanduser(typed))
-            if local and typed.startswith(("/", "~", ".")) and not path.exists():
+            place = os.path.expanduser(typed)
+            there = os.path.exists(place)  # noqa: PTH110 - pathlib's raises where a name is too long
+            if local and typed.startswith(("/", "~", ".")) and not there:
                 return [render.trouble(f"{typed}: there is no such file or folder here."), *_closed(gr.skip())]
-            if local and not is_address(typed) and path.exists():
+            if local and not is_address(typed) and there:
                 engine.add([typed])
                 return ["", *_closed("")]
             findings = engine.look(typed)
