@@ -611,3 +611,13 @@ def check_whole(said: dict[str, Any]) -> None:
     assert FED in said["found"].content[0].text
     assert said["asked"].structured_content["citations"][0]["quote"] in SOURDOUGH
     assert said["wrong"].is_error
+
+
+def test_an_assistant_is_told_which_sentences_are_proven_only_in_part() -> None:
+    said = "It is fed daily. It is fed at eight. It is blue."
+    ends = [(16, "yes", 1), (36, "partly", 2), (48, "no", None)]
+    sentences = [{"end": end, "support": support, "citation": cited} for end, support, cited in ends]
+    answer = tools._answer({"answer": said, "sentences": sentences, "citations": [], "posts": [], "note": ""})
+    assert answer == (
+        "It is fed daily. [1] It is fed at eight. [2] (partly in your posts) It is blue. (not in your posts)"
+    )

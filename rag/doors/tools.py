@@ -138,6 +138,7 @@ def _answer(result: dict[str, Any]) -> str:
     said, at = "", 0
     for sentence in result["sentences"]:
         mark = f" [{sentence['citation']}]" if sentence["citation"] else " (not in your posts)"
+        mark += " (partly in your posts)" if sentence["support"] == "partly" else ""
         said += result["answer"][at : sentence["end"]] + mark
         at = sentence["end"]
     said += result["answer"][at:]
