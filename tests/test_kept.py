@@ -224,7 +224,9 @@ def test_titles_are_short_and_none_is_empty(light_house: House) -> None:
     assert light_house.engine.talks.talk(talk.talk).title == "Rye and water"
     with pytest.raises(BadQuestion, match="title"):
         light_house.engine.talks.rename(talk.talk, " \u2028 ")
-    rename = on_the_page.server_functions(light_house.engine)[1]
+    _, asked, rename, _ = on_the_page.server_functions(light_house.engine)
+    assert asked({"question": "why why"}) == str(talk.talk)
+    assert (asked({"question": "who"}), asked({})) == ("", "")
     assert "needs a title" in rename({"talk": str(talk.talk), "title": ""})
     assert "deleted" in rename({"talk": "x", "title": "Rye"})
 

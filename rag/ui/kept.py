@@ -80,8 +80,8 @@ def server_functions(engine: Engine) -> list[Callable[[Any], str]]:
         return deeds.listed(engine.talks.listed(search, _MANY), search, whole=bool(asked.get("all")))
 
     def asked(said: Any) -> str:
-        last = engine.talks.listed("", 1)[:1]
         question = str(said.get("question") or "")
+        last = engine.talks.listed("", 1)[:1] if question else []
         turns = engine.talks.open(last[0].id) if last else []
         return str(last[0].id) if turns and turns[-1].answer.question.startswith(question) else ""
 
