@@ -28,8 +28,9 @@ def send_space(folder: Path, repo: str, variables: Mapping[str, str], secrets: M
             api.add_space_variable(repo, name, value)
         for name, value in secrets.items():
             api.add_space_secret(repo, name, value)
+        gone = [name for name in there if name != SNAPSHOT]  # what the Space answers from stays, unless another comes
         api.upload_folder(
-            repo_id=repo, folder_path=folder, repo_type="space", delete_patterns="*", commit_message="Footnote"
+            repo_id=repo, folder_path=folder, repo_type="space", delete_patterns=gone, commit_message="Footnote"
         )
     return str(address)
 

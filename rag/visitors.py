@@ -42,6 +42,7 @@ from rag.search import clean_question
 
 NOBODY = ""
 """The visitor whose browser keeps no cookie: many may be this one, so that it can add nothing."""
+_NOBODIES = 10  # visitors' worth of questions that all without a cookie may ask together
 _LOOK_S = 0.5  # how often whoever waits looks at the line
 _SWEEP_S = 60
 _KNOWN = 10_000  # visitors without posts, and sessions, that are remembered; the oldest are forgotten first
@@ -247,8 +248,7 @@ class Visit:
         """Yield a growing answer, and before it how many are to come first. Raise BadQuestion or Busy."""
         asked, stop = Answer(clean_question(question)), stop or Event()
         allowed, now = self._visitors.allowed, self._visitors.clock()
-        if self.name:
-            _count(self._asked, now, 1, allowed.questions)
+        _count(self._asked, now, 1, allowed.questions * (1 if self.name else _NOBODIES))
         with self._visitors.line.place(self.name) as ahead:
             before = 0
             while (left := ahead()) and not stop.is_set():
@@ -263,8 +263,8 @@ class Visit:
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = 8) -> Found:
         """Return the passages that fit a question best. Raise BadQuestion or Busy."""
-        if self.name:
-            _count(self._asked, self._visitors.clock(), 1, self._visitors.allowed.questions)
+        most = self._visitors.allowed.questions * (1 if self.name else _NOBODIES)
+        _count(self._asked, self._visitors.clock(), 1, most)
         return self._engine.search(question, mode, limit)
 
     def prepare(self, report: Progress = silent) -> None:
@@ -364,6 +364,8 @@ class Visit:
             raise BadFile(_NO_COOKIE)
         if self._files + len(paths) > allowed.files:
             raise BadFile(f"A visitor may add {allowed.files} files, and you have added {self._files}. Choose fewer.")
+        if not all(path.is_file() for path in paths):
+            raise BadFile("What you sent is not here any more. Send it again.")
         if any(path.stat().st_size > allowed.file_bytes for path in paths):
             size = allowed.file_bytes // 1_000_000
             raise BadFile(f"A file is larger than {size} MB, the limit for visitors. Leave it out and add the others.")

@@ -118,12 +118,18 @@ class SqliteVault:
                 with self._library.transaction():
                     db.execute("PRAGMA defer_foreign_keys = ON")
                     for table in ("conversations", *_tables(db)):  # first: a post's removal would rewrite each turn
-                        db.execute(f"DELETE FROM main.{table}")
+                        db.execute(f"DELETE FROM main.{table} {_of_the_posts(table)}")
                     for table in _tables(db):
                         columns = ", ".join(f'"{column}"' for column, *_ in _columns(db, table))
-                        db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM snapshot.{table}")
+                        rows = f"SELECT {columns} FROM snapshot.{table} {_of_the_posts(table)}"
+                        db.execute(f"INSERT INTO main.{table} ({columns}) {rows}")
             finally:
                 db.execute("DETACH snapshot")
+
+
+def _of_the_posts(table: str) -> str:
+    """Return which rows a backup brings of a table: of the facts those of its posts, for models are a machine's own."""
+    return "WHERE name = 'splitter'" if table == "facts" else ""
 
 
 def _strip(copy: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ class Shelf:
             tuple(sorted({manifest.dimension, *self._workshop.widths(embedder.dimension)}, reverse=True)),
             "" if former is None else former.model or self._workshop.open("").name,
             tuple(path.name for path in unused if path.name != TRAINING),
-            sum(file.stat().st_size for path in unused for file in path.rglob("*") if file.is_file()),
+            sum(map(_size, unused)),
         )
 
     def install(self, model: str, report: Progress = silent) -> None:
@@ -191,3 +192,12 @@ class Shelf:
 def _known(row: Mapping[str, Any]) -> Tuned:
     numbered = {name: {int(dim): value for dim, value in row[name].items()} for name in ("before", "after")}
     return Tuned(**{**row, **numbered})
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files; those of a training come and go meanwhile."""
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            size += file.stat().st_size if file.is_file() else 0
+    return size

@@ -69,7 +69,7 @@ const forget = () => { delete remembered.talk; delete remembered.question; };
 const remember = () => {
   const typed = document.querySelector("#question textarea");
   if (document.querySelector("#answer .status")) remembered.question = typed.value;
-  if (here()) { remembered.talk = here(); remembered.question = ""; }
+  if (here() > 0) { remembered.talk = here(); remembered.question = ""; }
 };
 const pause = () => new Promise((then) => setTimeout(then, 500));
 const resume = async (talk, question) => {
@@ -79,6 +79,7 @@ const resume = async (talk, question) => {
     if (found) { talk = found; break; }
     await pause();
   }
+  forget();  // it is remembered again once it is there: another tab may have deleted it
   if (talk && !document.querySelector("#answer").textContent.trim()) trigger("like", {talk});
 };
 if (remembered.talk || remembered.question) resume(remembered.talk, remembered.question);
