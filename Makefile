@@ -16,7 +16,7 @@ run:
 	@$(PYTHON) install.py --run
 
 test: check
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n auto --dist loadfile
 
 check: lint types
 	$(BIN)/pytest -m "not slow" -n auto

@@ -298,7 +298,7 @@ class TestTheMakefile:
             "ruff format --check .",
             "mypy",
             'pytest -m "not slow" -n auto',
-            "pytest -m slow",
+            "pytest -m slow -n auto --dist loadfile",
         ]
 
     def test_checks_the_same_without_what_is_slow(self):
