@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.answering.agreement import contradicts, names_in, numbers_in
+from rag.answering.agreement import contradicts, names_in, numbers_in, swaps
 from rag.markup import plain
 from rag.ports import Embedder, Nli, Vectors
 from rag.records import Citation, Hit, Sentence, Support
@@ -157,8 +157,8 @@ class Verifier:
     def _best(self, sentence: str) -> _Support | None:
         """Return the evidence that says what the sentence says and how far it does, or None."""
         claim = _Claim(sentence, stems_of(sentence), numbers_in(sentence), names_in(sentence))
-        if not claim.stems or (sentence.endswith(":") and len(claim.stems) <= _CLAIMS):
-            return None  # "18F hiring practices:" says nothing yet
+        if not claim.stems or (sentence.endswith(":") and len(claim.stems) <= _CLAIMS) or sentence.endswith("?"):
+            return None  # "18F hiring practices:" says nothing yet, and a question never does
         for evidence in self._evidence:
             if evidence.said.casefold() == sentence.casefold():
                 return _Support(evidence, "yes")  # word for word: no model need be asked
@@ -202,7 +202,7 @@ class Verifier:
             return False
         if not claim.names <= evidence.stems | (self._asked & around):
             return False
-        return not contradicts(claim.text, evidence.said)
+        return not contradicts(claim.text, evidence.said) and not swaps(claim.text, evidence.said)
 
     def _proves_partly(self, claim: _Claim, evidence: _Evidence) -> bool:
         """Say whether the rest of the claim stands elsewhere in the passage, and nothing speaks against it."""

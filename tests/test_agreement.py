@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rag.answering.agreement import contradicts, names_in, numbers_in
+from rag.answering.agreement import contradicts, names_in, numbers_in, swaps
 
 RYE = "The rye dough rests for 12 hours before it is baked."
 
@@ -54,3 +54,13 @@ def test_numbers_have_one_form() -> None:
 
 def test_a_capital_at_the_beginning_makes_no_name_nor_does_a_small_word() -> None:
     assert names_in("Bread is baked by Anna Berger, and It rises.") == {"anna", "berger"}
+
+
+def test_numbers_that_changed_places_are_seen() -> None:
+    told = "The loaf takes 40 minutes at 230 degrees, the rolls 15."
+    assert swaps("The rolls take 40 minutes, the loaf 15 at 230 degrees.", told)
+    assert swaps(
+        "It is baked at 230 degrees for 40 minutes.", told
+    )  # the same, but only partly proven
+    for same in (told, "The loaf takes 40 minutes.", "Forty minutes, then 15.", "Nothing is baked for 7 minutes."):
+        assert not swaps(same, told)

@@ -201,3 +201,11 @@ def test_what_two_posts_both_say_is_quoted_once() -> None:
 
 def test_without_hits_nothing_is_quoted() -> None:
     assert Verifier(QUESTION, [], FakeEmbedder()).quotes() == ()
+
+
+def test_a_question_proves_nothing_though_the_posts_ask_it() -> None:
+    asked = "# Bread\n\nHow long does the rye starter rest? It rests for ten hours in a warm place.\n"
+    verifier = Verifier(QUESTION, hits_of(post(asked)), FakeEmbedder())
+    sentences, citations = verifier.verify("How long does the rye starter rest? It rests for ten hours.", done=True)
+    assert [sentence.support for sentence in sentences] == ["no", "yes"]
+    assert len(citations) == 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_NUMBER_OR_WORD = re.compile(r"\d+(?:[.,]\d+)*|[a-z]+")
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 _WRITTEN = {
     word: str(number)
@@ -39,8 +39,13 @@ _UNITS = frozenset(
 
 def numbers_in(text: str) -> frozenset[str]:
     """Return the numbers of a text, in one form: "1,000" and "1000", "three" and "3" are one."""
-    written = (_WRITTEN[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _WRITTEN)
-    return frozenset([*(_THOUSANDS.sub("", number) for number in _NUMBER.findall(text)), *written])
+    return frozenset(_numbers_in_order(text))
+
+
+def swaps(claim: str, evidence: str) -> bool:
+    """Say whether numbers of the evidence stand in another order in a claim: each may be said of the wrong thing."""
+    said, told = (list(dict.fromkeys(_numbers_in_order(text))) for text in (claim, evidence))
+    return [number for number in said if number in told] != [number for number in told if number in said]
 
 
 def names_in(text: str) -> frozenset[str]:
@@ -54,6 +59,14 @@ def contradicts(claim: str, evidence: str, around: str = "") -> bool:
     What is denied `around` the evidence may be denied in the claim, too.
     """
     return _numbers_clash(claim, evidence) or _denies(claim, evidence, around) or _opposes(claim, evidence)
+
+
+def _numbers_in_order(text: str) -> Iterator[str]:
+    for found in _NUMBER_OR_WORD.findall(text.lower()):
+        if found[0].isdigit():
+            yield _THOUSANDS.sub("", found)
+        elif found in _WRITTEN:
+            yield _WRITTEN[found]
 
 
 def _numbers_clash(claim: str, evidence: str) -> bool:
