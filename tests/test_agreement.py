@@ -59,8 +59,6 @@ def test_a_capital_at_the_beginning_makes_no_name_nor_does_a_small_word() -> Non
 def test_numbers_that_changed_places_are_seen() -> None:
     told = "The loaf takes 40 minutes at 230 degrees, the rolls 15."
     assert swaps("The rolls take 40 minutes, the loaf 15 at 230 degrees.", told)
-    assert swaps(
-        "It is baked at 230 degrees for 40 minutes.", told
-    )  # the same, but only partly proven
+    assert swaps("It is baked at 230 degrees for 40 minutes.", told)  # the same, but only partly proven
     for same in (told, "The loaf takes 40 minutes.", "Forty minutes, then 15.", "Nothing is baked for 7 minutes."):
         assert not swaps(same, told)
