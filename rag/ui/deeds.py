@@ -65,8 +65,11 @@ box.addEventListener("toggle", () => { if (box.open) { all = ""; fill(); } });
 document.addEventListener("kept", () => { if (box.open) fill(); });
 // a reload goes on with the conversation of before, once what it broke off is kept
 const remembered = sessionStorage;
+let leaving = false;  // until what was there is gone from the page
 const forget = () => { delete remembered.talk; delete remembered.question; };
 const remember = () => {
+  if (leaving && here()) return;
+  leaving = false;
   const typed = document.querySelector("#question textarea");
   if (document.querySelector("#answer .status")) remembered.question = typed.value;
   if (here() > 0) { remembered.talk = here(); remembered.question = ""; }
@@ -84,7 +87,9 @@ const resume = async (talk, question) => {
 };
 if (remembered.talk || remembered.question) resume(remembered.talk, remembered.question);
 new MutationObserver(remember).observe(document.documentElement, {childList: true, subtree: true});
-document.addEventListener("click", (event) => { if (event.target.closest(".topic button, .example")) forget(); });
+document.addEventListener("click", (event) => {
+  if (event.target.closest(".topic button, .example")) { forget(); leaving = true; }
+});
 let later = 0;
 field.addEventListener("input", () => { clearTimeout(later); later = setTimeout(() => fill(), 150); });
 rows.addEventListener("click", async (event) => {
