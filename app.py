@@ -25,7 +25,7 @@ from models.hub import Hub
 from models.machine import usable_cores, vector_features
 from models.prefill import States
 from models.server import ServerWriter
-from models.space import SNAPSHOT, announce_gpu, fetch_snapshot, send_snapshot, send_space
+from models.space import announce_gpu, fetch_snapshot, send_snapshot, send_space
 from models.stock import HubStock
 from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
@@ -51,7 +51,6 @@ from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
 from store.vectors import ChromaIndex
 
-_DATASETS = "datasets/"  # begins the name of a dataset repository
 _SCHEDULE_S = 600  # how often it is asked whether a source is due
 
 
@@ -195,7 +194,8 @@ def serve(settings: Settings) -> int:
 def serve_visitors(owner: Engine, settings: Settings) -> int:
     """Serve a Space's pages until it is interrupted: visitors read what the owner has, brought back first."""
     _set_uploads(settings)
-    trouble = _bring_back(owner, settings)
+    kept = space.Kept(owner.backups, CHECKOUT, settings, fetch_snapshot, send_snapshot)
+    trouble = "" if owner.count()[0] else kept.bring_back()
     # imported here: it takes seconds, and no command needs it
     from rag.ui.space import launch as launch_space
 
@@ -208,7 +208,7 @@ def serve_visitors(owner: Engine, settings: Settings) -> int:
         visitors.notice = "This Space could not bring its posts back. Its owner finds the reason on the owner's page."
     visitors.watch()
     try:
-        app = launch_space(visitors, settings, CHECKOUT / "samples", lambda: _keep(owner, settings, trouble), trouble)
+        app = launch_space(visitors, settings, CHECKOUT / "samples", kept.save, trouble)
         threading.Thread(target=_work_behind, args=(owner,), daemon=True).start()
         print(f"Footnote is open at {app.local_url}", flush=True)
         app.block_thread()
@@ -222,48 +222,6 @@ def _aside(owner: Engine, folder: Path, readers: Readers) -> Engine:
     library = SqliteLibrary(folder / "library.sqlite3")
     kept = (SqliteCatalogue(library), SqliteGold(library), SqliteConversations(library))
     return owner.aside(library, *kept, ChromaIndex(folder / "index"), readers, folder)
-
-
-def _bring_back(owner: Engine, settings: Settings) -> str:
-    """Restore the posts from where the settings say they are kept, into an empty library; return why that failed."""
-    if not settings.snapshot or owner.count()[0]:
-        return ""
-    try:
-        if settings.snapshot.startswith(_DATASETS):
-            file = fetch_snapshot(settings.snapshot.removeprefix(_DATASETS))
-        else:
-            file = CHECKOUT / settings.snapshot
-            if not file.exists():
-                raise BadSetting(f"FOOTNOTE_SNAPSHOT={settings.snapshot} is not there. Mount it, or set another place.")
-            if file.is_dir():
-                file = file / SNAPSHOT if (file / SNAPSHOT).exists() else None
-        if file is not None:
-            owner.backups.restore(file)
-    except FootnoteError as error:
-        return str(error)
-    return ""
-
-
-def _keep(owner: Engine, settings: Settings, trouble: str) -> str:
-    """Keep a snapshot of the posts where the settings say; return what a person is told. Raise FootnoteError."""
-    if trouble:
-        raise BadSetting(
-            "The snapshot that is there could not be read, and would be replaced. Move it away, or set "
-            "FOOTNOTE_SNAPSHOT to another place, restart this Space, and save again."
-        )
-    place = CHECKOUT / settings.snapshot
-    if settings.snapshot.startswith(_DATASETS):
-        saved = owner.backups.save(settings.home / SNAPSHOT, public=True)
-        send_snapshot(Path(saved.file), settings.snapshot.removeprefix(_DATASETS))
-    elif settings.snapshot and place.is_dir():
-        saved = owner.backups.save(place / SNAPSHOT, public=True)
-    else:
-        raise BadSetting(
-            "There is no place yet where a snapshot outlasts a restart. Set this Space's variable FOOTNOTE_SNAPSHOT to "
-            "datasets/YOU/NAME, or to the folder of a mounted bucket, and save again."
-        )
-    what = f"{saved.posts} post{'s' * (saved.posts != 1)}"
-    return f"{what} saved in {settings.snapshot}. Marks, sources and tuned models are not among them."
 
 
 def _set_uploads(settings: Settings) -> None:
@@ -438,10 +396,8 @@ def _asked(
         ask = None if arguments["yes"] else _ask_person(as_json)
         chosen = yield from commands.choose(arguments["paths"], lambda url: run("look", {"address": url}), ask)
         arguments = {**arguments, "paths": chosen}
-    if command == "tune" and arguments["push"] and not (arguments["yes"] or as_json) and sys.stdin.isatty():
-        sys.stderr.write(f"{CONFIRM.format(repo=arguments['push'])} Send it? [y/N] ")
-        sys.stderr.flush()
-        arguments = {**arguments, "yes": sys.stdin.readline().strip().lower() in ("y", "yes")}
+    if command == "tune" and arguments["push"] and not arguments["yes"]:
+        arguments = {**arguments, "yes": _agreed(CONFIRM.format(repo=arguments["push"]), as_json)}
     yield from run(command, arguments)
 
 

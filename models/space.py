@@ -10,9 +10,8 @@ from typing import Any
 from models.card import answered
 from models.hub import is_repo_id
 from rag.errors import ModelError, StoreError
+from rag.records import SNAPSHOT
 
-SNAPSHOT = "footnote.backup"
-"""The name of a snapshot, in a dataset repository as in a folder."""
 _OURS = "rag/engine.py"  # a Space that has it is one of Footnote's
 
 

@@ -655,3 +655,7 @@ class Snapshot:
     posts: int
     bytes: int
     sha256: str
+
+
+SNAPSHOT = "footnote.backup"
+"""The name of a library written into one file, in a Space, a folder or a dataset repository."""

@@ -1,4 +1,4 @@
-"""The command `space`: what of the checkout goes to a Hugging Face Space, and nothing else ever.
+"""A Hugging Face Space: what of the checkout goes there, and nothing else ever, and where its posts outlast a restart.
 
 What is sent is listed by what it may be, not by what it must not be: data, keys and notes are in no list."""
 
@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag.errors import BadFile
+from rag.backups import Backups
+from rag.errors import BadFile, BadSetting, FootnoteError
+from rag.records import SNAPSHOT
 from rag.settings import Settings
 
-SNAPSHOT = "footnote.backup"
 _FILES = ("README.md", "LICENSE", "CHANGELOG.md", "app.py", "pyproject.toml", "requirements.txt")
 _FOLDERS = ("models", "rag", "samples", "store")
-_KINDS = (".css", ".js", ".lua", ".md", ".py")
+_KINDS = (".css", ".js", ".lua", ".md", ".py", ".svg")
+_DATASETS = "datasets/"  # begins the name of a dataset repository
 _MODELS = ("embedder", "reranker", "nli", "writer")
 Send = Callable[[Path, str, Mapping[str, str], Mapping[str, str]], str]
 """Makes a Space what is in a folder, with variables and secrets; returns its address."""
@@ -129,3 +131,63 @@ def _may_go(checkout: Path, path: Path) -> bool:
     here = [checkout.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
     hidden = any(part.startswith(".") or part == "__pycache__" for part in parts)
     return path.is_file() and not hidden and not any(step.is_symlink() for step in here)
+
+
+class Kept:
+    """The snapshot of a Space's posts, which outlasts its restarts: where the settings say, or nowhere."""
+
+    def __init__(
+        self,
+        backups: Backups,
+        checkout: Path,
+        settings: Settings,
+        fetch: Callable[[str], Path | None],
+        send: Callable[[Path, str], None],
+    ) -> None:
+        """`fetch` gets what a dataset repository keeps, if it keeps something; `send` keeps a file there."""
+        self._backups, self._settings, self._fetch, self._send = backups, settings, fetch, send
+        self._place = checkout / settings.snapshot
+        self._dataset = settings.snapshot.removeprefix(_DATASETS) if settings.snapshot.startswith(_DATASETS) else ""
+        self._trouble = ""
+
+    def bring_back(self) -> str:
+        """Restore the posts into an empty library; return why that failed, or nothing."""
+        try:
+            if file := self._found():
+                self._backups.restore(file)
+        except FootnoteError as error:
+            self._trouble = str(error)
+        return self._trouble
+
+    def save(self) -> str:
+        """Keep the posts as they are now; return what a person is told. Raise FootnoteError."""
+        if self._trouble:
+            raise BadSetting(
+                "The snapshot that is there could not be read, and would be replaced. Move it away, or set "
+                "FOOTNOTE_SNAPSHOT to another place, restart this Space, and save again."
+            )
+        if self._dataset:
+            saved = self._backups.save(self._settings.home / SNAPSHOT, public=True)
+            self._send(Path(saved.file), self._dataset)
+        elif self._settings.snapshot and self._place.is_dir():
+            saved = self._backups.save(self._place / SNAPSHOT, public=True)
+        else:
+            raise BadSetting(
+                "There is no place yet where a snapshot outlasts a restart. Set this Space's variable "
+                "FOOTNOTE_SNAPSHOT to datasets/YOU/NAME, or to the folder of a mounted bucket, and save again."
+            )
+        what = f"{saved.posts} post{'s' * (saved.posts != 1)}"
+        return f"{what} saved in {self._settings.snapshot}. Marks, sources and tuned models are not among them."
+
+    def _found(self) -> Path | None:
+        """Return the snapshot that is kept, None if none is yet. Raise FootnoteError."""
+        if self._dataset:
+            return self._fetch(self._dataset)
+        if not self._settings.snapshot:
+            return None
+        if not self._place.exists():
+            raise BadSetting(
+                f"FOOTNOTE_SNAPSHOT={self._settings.snapshot} is not there. Mount it, or set another place."
+            )
+        file = self._place / SNAPSHOT if self._place.is_dir() else self._place
+        return file if file.exists() else None

@@ -144,6 +144,15 @@ def test_what_the_app_needs_goes_and_nothing_else(tmp_path: Path) -> None:
     assert not {name for name in sent if "test" in name or "/." in name or name.startswith(".") or "data/" in name}
 
 
+def test_nothing_that_belongs_to_the_code_stays_behind(tmp_path: Path) -> None:
+    sent = {name for name, _ in space.plan(ROOT, Settings(tmp_path), None, is_public).files}
+    folders = ["models", "rag", "samples", "store"]
+    listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=False)
+    if not listed.stdout:
+        pytest.skip("this checkout has no list of its files")
+    assert set(listed.stdout.split()) <= sent
+
+
 def test_what_is_private_is_in_no_list(tmp_path: Path) -> None:
     checkout, outside = tmp_path / "checkout", tmp_path / "outside.py"
     outside.write_text("KEY = 1", "utf-8")

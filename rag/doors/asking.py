@@ -17,15 +17,25 @@ BODY_BYTES = 1_000_000
 
 async def read_json(request: Any) -> Any:
     """Return the JSON that a request brings. Raise BadFile if it is none, or too much."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > BODY_BYTES:
-            raise BadFile(f"The request is larger than {BODY_BYTES // 1000} kB. Send less.")
+    body = await whole_body(request.receive)
+    if body is None:
+        raise BadFile(f"The request is larger than {BODY_BYTES // 1000} kB. Send less.")
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadFile("The request is no JSON. Send a JSON object.") from error
+
+
+async def whole_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+    """Return a request's body, None if it is larger than BODY_BYTES."""
+    body: bytes = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return body
 
 
 async def growing(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rag import commands
 from rag.commands import Arguments, Event
+from rag.doors.asking import BODY_BYTES, whole_body
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
 
@@ -24,7 +25,6 @@ PATH = "/mcp"
 MOST_HITS = 50
 PART = 20_000  # characters of a post that are read at once
 HELD_S = 60.0  # how long the data stays in hand after the last call: the models need not be loaded again
-_BODY_BYTES = 1_000_000
 _QUESTION = {"type": "string", "description": 'In plain words. tag:bread, after:2023-05 and "a phrase" narrow it.'}
 _TOOLS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "search_posts": (
@@ -171,9 +171,9 @@ class _Http:
             refused = PlainTextResponse("Post JSON-RPC messages here.", 405, {"Allow": "POST"})
             await refused(scope, receive, send)
             return
-        body = await _read(receive)
+        body = await whole_body(receive)
         if body is None:
-            await PlainTextResponse(f"Send at most {_BODY_BYTES} bytes.", 413)(scope, receive, send)
+            await PlainTextResponse(f"Send at most {BODY_BYTES} bytes.", 413)(scope, receive, send)
             return
         brought = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -192,18 +192,6 @@ class _Http:
             async with manager.run():
                 await manager.handle_request(scope, replay, send)
             group.cancel_scope.cancel()
-
-
-async def _read(receive: Any) -> bytes | None:
-    """Return a request's body, None if it is too large."""
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > _BODY_BYTES:
-            return None
-    return body
 
 
 @dataclass

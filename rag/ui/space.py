@@ -23,6 +23,7 @@ from gradio.context import LocalContext
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
 
+from rag.doors.asking import whole_body
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.settings import Settings
@@ -36,7 +37,6 @@ OWNERS = "/owner"
 COOKIE = "footnote-visitor"
 _HEADER = b"x-footnote-visitor"  # who it is, for the page's handlers; from outside it is never taken
 _API = "/gradio_api/"
-_BODY_BYTES = 1_000_000
 _UPLOADS = "/gradio_api/upload"
 _FILES = ("/gradio_api/file", "/gradio_api/proxy")  # the page shows none, and an upload is its visitor's alone
 _IN_PATH = re.compile(r"/gradio_api/(?:heartbeat|stream)/([^/]+)")
@@ -140,7 +140,7 @@ class Reception:
         sessions = [found[1] for found in [_IN_PATH.match(path)] if found]
         sessions += parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [])
         if scope["method"] == "POST" and path.startswith(_API):
-            body = await _body(receive)
+            body = await whole_body(receive)
             if body is None:
                 return receive, (413, _TOO_LARGE)
             try:
@@ -306,18 +306,6 @@ def _with_cookie(send: Channel, value: str, secure: bool) -> Channel:
         await send(message)
 
     return sending
-
-
-async def _body(receive: Channel) -> bytes | None:
-    """Return the whole body of a request, None if it is too large."""
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if len(body) > _BODY_BYTES:
-            return None
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return body
 
 
 def _again(body: bytes, receive: Channel) -> Channel:
