@@ -358,7 +358,7 @@ def chosen_writer(catalogue: Catalogue, stock: Stock) -> str:
 
 def chosen_embedder(index: Manifest | None, fixed: str, tuned: Path) -> str:
     """Return the embedder that an index was built with, as a setting; `fixed` is what the environment names, and wins
-    over all but what was tuned from it in the folder `tuned`."""
+    over all but what was tuned in the folder `tuned` while it named the same."""
     use = index.embedder if index else None
     if use is None:
         return fixed

@@ -140,6 +140,7 @@ class Engine:
             self._indexing,
             workshop,
             models,
+            fixed.get("embedder", ""),
             question_writer,
             lambda question: [hit.passage for hit in self.search(question, limit=FIRST).hits],
         )

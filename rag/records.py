@@ -429,8 +429,8 @@ class Check:
 class InUse:
     """An embedder as an index has it: the first `dimension` numbers of its vectors.
 
-    `model` is the name of a model that was tuned here, from the one that the settings named then, `base`; "" is what
-    the settings name, or `setting`, if a person chose another on the page.
+    `model` is the name of a model that was tuned here while the environment named `base`; "" is what the settings name,
+    or `setting`, if a person chose another on the page.
     """
 
     fingerprint: str

@@ -102,10 +102,12 @@ class Tuning(Background):
         indexing: Indexing,
         workshop: Workshop,
         folder: Path,
+        setting: str,
         question_writer: Writer | None,
         passages_for: Callable[[str], Sequence[Passage]],
     ) -> None:
-        """Join the parts. Models lie in `folder`; by `passages_for`, a search, pairs must find their passages."""
+        """Join the parts. Models lie in `folder`, `setting` is the embedder that the environment names; by
+        `passages_for`, a search, pairs must find their passages."""
         super().__init__()
         self._library = library
         self._conversations = conversations
@@ -113,7 +115,7 @@ class Tuning(Background):
         self._workshop = workshop
         self._question_writer = question_writer
         self._passages_for = passages_for
-        self._shelf = Shelf(folder, catalogue, indexing, workshop)
+        self._shelf = Shelf(folder, catalogue, indexing, workshop, setting)
         self._one = threading.Lock()
         self.stage = Stage("")
         """How far it is."""

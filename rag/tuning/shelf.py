@@ -72,12 +72,15 @@ class Use:
 class Shelf:
     """Tuned models in a folder. Whoever changes something here must be the only one that does."""
 
-    def __init__(self, folder: Path, catalogue: Catalogue, indexing: Indexing, workshop: Workshop) -> None:
-        """Join the parts."""
+    def __init__(
+        self, folder: Path, catalogue: Catalogue, indexing: Indexing, workshop: Workshop, setting: str
+    ) -> None:
+        """Join the parts; `setting` is the embedder that the environment names: while it does, a tuned one stays."""
         self.folder = folder
         self._catalogue = catalogue
         self._indexing = indexing
         self._workshop = workshop
+        self._setting = setting
 
     def history(self) -> list[Tuned]:
         """Return what came of earlier tunings, newest first."""
@@ -130,7 +133,7 @@ class Shelf:
         former = self._indexing.in_use.embedder
         if former.model == model:
             return
-        use = InUse(embedder.fingerprint, embedder.dimension, model, known.base)
+        use = InUse(embedder.fingerprint, embedder.dimension, model, self._setting)
         self._indexing.swap(embedder, use, former=former, report=report)
 
     def choose(self, dimension: int) -> None:
