@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -251,13 +252,17 @@ def soon(true: Callable[[], bool]) -> bool:
 
 
 def with_tools(server: Any, do: Callable[[Client], Any], mode: Any = "auto") -> Any:
-    """Open an MCP client, do something with it, and return what that gives."""
+    """Open an MCP client, do something with it, and return what that gives.
+
+    A thread of its own: the thread of the tests may hold the loop of a browser that another file opened.
+    """
 
     async def talk() -> Any:
         async with Client(server, mode=mode) as client:
             return await do(client)
 
-    return asyncio.run(talk())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(talk())).result()
 
 
 async def use_all(client: Client) -> dict[str, Any]:
