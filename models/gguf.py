@@ -15,6 +15,7 @@ _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 _STRING, _ARRAY = 8, 9
 _MOST_KEYS, _MOST_ITEMS, _KEPT_ITEMS = 4_096, 4_000_000, 512
 _LONGEST_KEPT = 1_000  # bytes of a text that are kept; a chat template is not needed here
+_DAMAGED = "a damaged GGUF file"
 ENCODERS = ("bert", "t5encoder", "embedding")
 """Parts of the names of architectures that turn text into vectors."""
 
@@ -41,9 +42,13 @@ def read_header(file: Path) -> Header:
             raise ValueError("no GGUF file")
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                return _header(_keys(data))
-            except (struct.error, LookupError, TypeError, OverflowError) as error:
-                raise ValueError("a damaged GGUF file") from error
+                keys = _keys(data)
+            except (struct.error, LookupError, OverflowError) as error:
+                raise ValueError(_DAMAGED) from error
+    try:
+        return _header(keys)
+    except (TypeError, ValueError, OverflowError) as error:  # a text where a number belongs
+        raise ValueError(_DAMAGED) from error
 
 
 def _header(keys: dict[str, Any]) -> Header:

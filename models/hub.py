@@ -140,7 +140,7 @@ class Hub:
             blob = link.parent / link.readlink() if link.is_symlink() else link
             link.unlink()
             blob.unlink(missing_ok=True)
-        if not name or not any(path.name.endswith(".gguf") for path in folder.glob("snapshots/**/*")):
+        if not name or not any(path.is_file() for path in folder.glob("snapshots/**/*")):  # others share this folder
             shutil.rmtree(folder, ignore_errors=True)
         return before - _bytes_in(folder)
 

@@ -106,7 +106,7 @@ class Choosing:
 
     def offers(self, kind: ModelKind) -> list[Model]:
         """Return the models that can be chosen: the one that ships, those that were suggested, those a person named."""
-        shipped = self._stock.here(kind, "")
+        shipped = self._place(kind, "")
         suggested = [self._with_size(model) for model in self._stock.suggested() if model.kind == kind]
         known = {model.setting for model in suggested}
         own = [model for model in self._own() if model.kind == kind and model.setting not in known]
@@ -159,6 +159,8 @@ class Choosing:
         model = self._find(kind, setting)
         if model.place and model.place == self._known_as(kind, self._setting(kind)).place:
             raise Busy(f"{model.name} is in use. Choose another, and remove it then.")
+        if kind == "embedder" and setting and setting == self._catalogue.fact("embedder"):
+            raise Busy(f"{model.name} is what the tuned model in use was made of. Choose another, and remove it then.")
         if self.changing.running:
             raise Busy("A model is being put into use. Wait until that has ended, and try again.")
         if self.fetching.running and self.download and self.download.model.setting == model.setting:
@@ -334,12 +336,13 @@ class Choosing:
     def _own(self) -> list[Model]:
         """Return the models that a person named or fetched and that are here."""
         rows = json.loads(self._catalogue.fact(_OWN) or "[]")
-        models = ((model, self._place(model)) for model in (Model(**row) for row in rows))
+        models = ((model, self._place(model.kind, model.setting)) for model in (Model(**row) for row in rows))
         return [replace(here, name=model.name, licence=model.licence or here.licence) for model, here in models if here]
 
-    def _place(self, model: Model) -> Model | None:
+    def _place(self, kind: ModelKind, setting: str) -> Model | None:
+        """Return a model with its place; None if it is not here, or nothing that can be used."""
         try:
-            return self._stock.here(model.kind, model.setting)
+            return self._stock.here(kind, setting)
         except ModelError:
             return None
 

@@ -327,6 +327,16 @@ class TestFetching:
         assert choosing.said == "Oat is gone; 1 MB are free."
         assert "Oat" not in {model.name for model in choosing.offers("writer")}
 
+    def test_what_a_tuned_model_was_made_of_is_not_removed(self, stocked: House) -> None:
+        fetched(stocked, SPELT)
+        used(stocked, SPELT)
+        indexing = stocked.engine._indexing
+        tuned = FakeEmbedder("fa1e0000000000bb", dimension=64)
+        indexing.swap(tuned, InUse(tuned.fingerprint, 64, "spelt-tuned"), former=indexing.in_use.embedder)
+        with pytest.raises(Busy, match="is what the tuned model in use was made of"):
+            stocked.engine.choosing.remove("embedder", SPELT.setting)
+        assert SPELT.setting in stocked.stock.placed
+
     def test_what_is_in_use_or_ships_is_not_removed(self, stocked: House) -> None:
         fetched(stocked, RYE)
         used(stocked, RYE)

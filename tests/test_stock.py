@@ -395,6 +395,16 @@ class TestRemove:
         assert stock.remove(second) >= other.stat().st_size
         assert not (cache / "models--baker--tiny-GGUF").exists()
 
+    def test_what_another_program_keeps_beside_it_stays(
+        self, loopback: Loopback, stock: HubStock, tiny: Path, cache: Path
+    ) -> None:
+        model = fetched(stock, SETTING)
+        [link] = (cache / "models--baker--tiny-GGUF").rglob("tiny.gguf")
+        link.with_name("config.json").write_text("{}")
+        assert stock.remove(model) >= tiny.stat().st_size
+        assert link.with_name("config.json").read_text() == "{}"
+        assert not link.is_symlink()
+
     def test_a_file_that_a_person_has_is_left(self, stock: HubStock, tiny: Path) -> None:
         [model] = stock.look(str(tiny))
         assert "Delete it yourself" in refused(lambda: stock.remove(model))
@@ -448,6 +458,12 @@ class TestHeader:
         path = tmp_path / "cut.gguf"
         path.write_bytes(gguf({**LLAMA, "general.name": "a loaf"})[:cut])
         with pytest.raises(ValueError, match=r"GGUF|empty"):
+            read_header(path)
+
+    def test_a_text_where_a_number_belongs_is_damage(self, tmp_path: Path) -> None:
+        path = tmp_path / "odd.gguf"
+        path.write_bytes(gguf({**LLAMA, "llama.context_length": "long"}))
+        with pytest.raises(ValueError, match="^a damaged GGUF file$"):
             read_header(path)
 
     def test_hostile_lengths_end_at_once(self, tmp_path: Path) -> None:
