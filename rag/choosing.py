@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from threading import Event
 
+from rag.amounts import size
 from rag.background import Background
 from rag.errors import BadSetting, Busy, ModelError, NotFound, Unreachable
 from rag.finding.cut import cut
@@ -396,8 +397,3 @@ def _asked(made: Sequence[tuple[str, Passage]], passages: Sequence[Passage]) -> 
     queries = {f"q{passage.id}": text for text, passage in made}
     relevant = {f"q{passage.id}": {str(passage.id)} for _, passage in made}
     return Questions(queries, {}, relevant, tuple(queries), tuple(passages))
-
-
-def size(count: int) -> str:
-    """Say how large something is, as one reads it."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -19,6 +19,7 @@ from threading import Event as Flag
 from typing import Any, TypeVar
 
 from rag import space, takeaway
+from rag.amounts import counted
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
 from rag.evaluate import evaluate
@@ -253,7 +254,7 @@ def _counts(outcome: Mapping[str, list[Any]]) -> str:
 def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[Event]:
     if forget is not None:
         removed = engine.forget(forget, with_posts=with_posts)
-        yield {"log": f"forgotten, {len(removed)} post{'s' * (len(removed) != 1)} removed"}
+        yield {"log": f"forgotten, {counted(len(removed), 'post')} removed"}
     sources = engine.sources()
     lines = [f"{s.id}  {s.kind:6}  {s.posts:5} posts  {s.checked or 'never read':25}  {s.location}" for s in sources]
     yield {
@@ -471,7 +472,7 @@ def _progress_json(progress: FileProgress) -> dict[str, Any]:
 def _progress_line(progress: FileProgress) -> str:
     detail = progress.error.removeprefix(f"{progress.source}: ") or progress.title
     if progress.passages:
-        detail += f" ({progress.passages} passage{'s' * (progress.passages != 1)})"
+        detail += f" ({counted(progress.passages, 'passage')})"
     if progress.same_as:
         detail += f" (the same as “{progress.same_as}”)"
     return f"{progress.state:9}  {progress.source}: {detail}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rag.amounts import counted
 from rag.backups import Backups
 from rag.errors import BadFile, BadSetting, FootnoteError
 from rag.records import SNAPSHOT
@@ -176,8 +177,8 @@ class Kept:
                 "There is no place yet where a snapshot outlasts a restart. Set this Space's variable "
                 "FOOTNOTE_SNAPSHOT to datasets/YOU/NAME, or to the folder of a mounted bucket, and save again."
             )
-        what = f"{saved.posts} post{'s' * (saved.posts != 1)}"
-        return f"{what} saved in {self._settings.snapshot}. Marks, sources and tuned models are not among them."
+        what = f"{counted(saved.posts, 'post')} saved in {self._settings.snapshot}."
+        return f"{what} Marks, sources and tuned models are not among them."
 
     def _found(self) -> Path | None:
         """Return the snapshot that is kept, None if none is yet. Raise FootnoteError."""

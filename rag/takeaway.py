@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rag.amounts import counted, size
 from rag.engine import Engine
 from rag.export import export
 
@@ -31,20 +32,22 @@ def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
 
 def _backup(engine: Engine, file: str, public: bool) -> Iterator[dict[str, Any]]:
     saved = engine.backups.save(Path(file), public=public)
-    size = f"{saved.bytes / 1e6:.1f} MB"
-    yield {"result": asdict(saved), "text": f"{saved.posts} posts in {saved.file}, {size}, SHA-256 {saved.sha256}\n"}
+    yield {
+        "result": asdict(saved),
+        "text": f"{counted(saved.posts, 'post')} in {saved.file}, {size(saved.bytes)}, SHA-256 {saved.sha256}\n",
+    }
 
 
 def _restore(engine: Engine, file: str, force: bool) -> Iterator[dict[str, Any]]:
     posts = engine.backups.restore(Path(file), force=force)
-    yield {"result": {"posts": posts}, "text": f"{posts} posts restored\n"}
+    yield {"result": {"posts": posts}, "text": f"{counted(posts, 'post')} restored\n"}
 
 
 def _export(engine: Engine, folder: str, force: bool) -> Iterator[dict[str, Any]]:
     written = export(engine, Path(folder), force=force)
     if written.replaced:
         yield {"log": f"{written.replaced} files that were there were replaced"}
-    told = f"{written.posts} posts and {written.conversations} conversations in {folder}\n"
+    told = f"{counted(written.posts, 'post')} and {counted(written.conversations, 'conversation')} in {folder}\n"
     yield {"result": {"folder": folder, **asdict(written)}, "text": told}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from rag.amounts import counted
 from rag.conversations import Reopened
 from rag.engine import Engine
 from rag.errors import BadAddress, BadFile, Busy, FootnoteError, NotFound
@@ -254,7 +255,7 @@ class Visit:
             while (left := ahead()) and not stop.is_set():
                 if left != before:
                     before = left
-                    yield replace(asked, status=f"{left} question{'s' * (left != 1)} before yours…")
+                    yield replace(asked, status=f"{counted(left, 'question')} before yours…")
                 stop.wait(_LOOK_S)
             if stop.is_set():
                 yield replace(asked, note="Stopped while it was waiting.", done=True)

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from rag.choosing import Choosing, chosen_embedder, chosen_writer, size
+from rag.choosing import Choosing, chosen_embedder, chosen_writer
 from rag.errors import BadSetting, Busy, FootnoteError, ModelError, NotFound
 from rag.records import InUse, Manifest, Model
 from tests.fakes import FakeEmbedder, FakeWriter
@@ -130,7 +130,7 @@ class TestWriter:
     def test_one_that_is_too_large_is_not_even_loaded(self, stocked: House) -> None:
         fetched(stocked, RYE)
         stocked.stock.free = (3_000_000, 1_500_000)
-        assert "needs about 2 MB of memory, and 2 MB are free" in used(stocked, RYE).changing.failure
+        assert "needs about 2.0 MB of memory, and 1.5 MB are free" in used(stocked, RYE).changing.failure
         shipped(stocked, "writer")
         choosing = stocked.engine.choosing
         assert [choosing.fit(replace(RYE, memory=memory)) for memory in (1_000_000, 2_500_000, 4_000_000, 0)] == [
@@ -324,7 +324,7 @@ class TestFetching:
             "/cache/baker/oat:oat.gguf"
         ]
         choosing.remove("writer", other.setting)
-        assert choosing.said == "Oat is gone; 1 MB are free."
+        assert choosing.said == "Oat is gone; 1.0 MB are free."
         assert "Oat" not in {model.name for model in choosing.offers("writer")}
 
     def test_what_a_tuned_model_was_made_of_is_not_removed(self, stocked: House) -> None:
@@ -363,7 +363,3 @@ def test_a_file_of_a_persons_own_is_taken_off_the_list_and_stays(stocked: House)
     assert choosing.said == "mine is off the list; its file stays."
     assert mine not in choosing.offers("writer")
     assert mine.setting in stocked.stock.placed
-
-
-def test_sizes_are_said_as_one_reads_them() -> None:
-    assert [size(count) for count in (98_000_000, 1_340_000_000)] == ["98 MB", "1.3 GB"]

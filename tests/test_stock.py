@@ -463,7 +463,7 @@ class TestHeader:
     def test_a_text_where_a_number_belongs_is_damage(self, tmp_path: Path) -> None:
         path = tmp_path / "odd.gguf"
         path.write_bytes(gguf({**LLAMA, "llama.context_length": "long"}))
-        with pytest.raises(ValueError, match="^a damaged GGUF file$"):
+        with pytest.raises(ValueError, match=r"^a damaged GGUF file$"):
             read_header(path)
 
     def test_hostile_lengths_end_at_once(self, tmp_path: Path) -> None:

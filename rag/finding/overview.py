@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
+from rag.amounts import counted
 from rag.finding.days import Days, take_days
 from rag.finding.query import Query, described
 from rag.ports import Library
@@ -166,7 +167,7 @@ def overview(query: Query, library: Library, today: date) -> Overview | None:
     if not posts:
         return Overview(f"You have no posts {which}. Try other words, dates or tags.", empty=True)
     if asked.wanted == "list":
-        return Overview(f"You have {_counted(len(posts))} {which}".rstrip() + ".", tuple(posts))
+        return Overview(f"You have {counted(len(posts), 'post')} {which}".rstrip() + ".", tuple(posts))
     return _end(posts, which, asked.wanted)
 
 
@@ -248,9 +249,9 @@ def _end(posts: Sequence[StoredPost], which: str, wanted: Wanted) -> Overview:
     dated = [post for post in posts if post.date]
     undated = [post for post in posts if not post.date]
     if not dated:
-        return Overview(f"You have {_counted(len(posts))} {which}".rstrip() + ", without a date.", tuple(posts))
+        return Overview(f"You have {counted(len(posts), 'post')} {which}".rstrip() + ", without a date.", tuple(posts))
     dated = dated if wanted == "latest" else dated[::-1]
-    whole = f"The {wanted} of {_counted(len(posts))}" if len(posts) > 1 else "The only post"
+    whole = f"The {wanted} of {counted(len(posts), 'post')}" if len(posts) > 1 else "The only post"
     sentence = f"{' '.join(f'{whole} {which}'.split())} is “{dated[0].title}”, of {dated[0].date}."
     doubt = f" {len(undated):,} of them {'has' if len(undated) == 1 else 'have'} no date." if undated else ""
     return Overview(sentence + doubt, (*dated, *undated))
@@ -264,8 +265,4 @@ def _tags(posts: Sequence[StoredPost]) -> Overview:
         return Overview(sentence, empty=True)
     said = ", ".join(f"{tag} ({count:,})" for tag, count in tags[:_TAGS_SAID])
     more = f" and {len(tags) - _TAGS_SAID:,} more" if len(tags) > _TAGS_SAID else ""
-    return Overview(f"You use {len(tags):,} tag{'s' * (len(tags) != 1)}: {said}{more}.")
-
-
-def _counted(number: int) -> str:
-    return f"{number:,} post{'s' * (number != 1)}"
+    return Overview(f"You use {counted(len(tags), 'tag')}: {said}{more}.")

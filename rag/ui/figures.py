@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from html import escape
 
+from rag.amounts import counted
 from rag.markup import plain
 from rag.measuring.gold import Placed
 from rag.measuring.quality import MODES, SHOWN, Measured, certainty
@@ -147,11 +148,13 @@ def _judged(measured: Measured) -> str:
             + "</tr>"
             for mode in MODES
         )
-        said = table([f"{_questions(measured.judged)} you judged", "accuracy@1", "accuracy@10", "NDCG@10"], rows)
+        said = table(
+            [f"{counted(measured.judged, 'question')} you judged", "accuracy@1", "accuracy@10", "NDCG@10"], rows
+        )
     if measured.denied:
         said += (
-            f"<p class='note'>Of {_questions(measured.denied)} that you say no passage answers, Footnote says so too "
-            f"for {measured.refused:,}.</p>"
+            f"<p class='note'>Of {counted(measured.denied, 'question')} that you say no passage answers, Footnote says "
+            f"so too for {measured.refused:,}.</p>"
         )
     return said
 
@@ -219,7 +222,7 @@ def _denial(judged: Placed) -> str:
 
 def _gold_row(placed: Placed) -> str:
     count = len(placed.marks)
-    said = "no passage answers it" if placed.denied else f"{count} passage{'s' * (count != 1)}"
+    said = "no passage answers it" if placed.denied else counted(count, "passage")
     lost = "".join(
         f"<div class='meta'>No longer found in its post: “{escape(short(mark.quote, _LEG))}”</div>"
         for mark in placed.lost
@@ -261,7 +264,3 @@ def _around(line: str, stems: frozenset[str], limit: int) -> str:
 
 def _share(part: int, whole: int) -> int:
     return round(100 * part / whole)
-
-
-def _questions(count: int) -> str:
-    return f"{count:,} question{'s' * (count != 1)}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 
+from rag.amounts import size
+
 _WIDE, _HIGH = 420, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 42, 62, 34, 190
 _STEPS = (1, 2, 2.5, 5, 10)  # a tick is one of these, times a power of ten
@@ -82,13 +84,6 @@ def by_width(before: Mapping[int, float], after: Mapping[int, float], bytes_a_nu
         for width in widths
     )
     return _plot(f"{said}.", "NDCG@10", bars + _grid(low, high, ticks) + right + lines + legend + names)
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as one reads it."""
-    if count < 1e6:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e6:,.1f} MB" if count < 1e8 else f"{count / 1e6:,.0f} MB"
 
 
 def _plot(said: str, axis: str, drawn: str) -> str:

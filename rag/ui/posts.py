@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from rag.amounts import counted
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.incoming.sources import described, is_address
@@ -229,7 +230,7 @@ def _detail(engine: Engine, post_id: str) -> list[Any]:
 
 
 def _remove_vanished(count: int) -> str:
-    return f"Remove {count} vanished post{'s' * (count != 1)}"
+    return f"Remove {counted(count, 'vanished post')}"
 
 
 def _stamp(engine: Engine, jobs: list[Any]) -> float:

@@ -10,6 +10,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import PurePath
 
+from rag.amounts import counted
 from rag.engine import Engine
 from rag.finding.query import described, parse
 from rag.jobs import Job
@@ -196,7 +197,7 @@ def moment(iso: str | None) -> str:
 
 def counts(posts: int, passages: int) -> str:
     """Render how much there is."""
-    return f"<p class='note'>{posts:,} post{'s' * (posts != 1)}, {passages:,} passage{'s' * (passages != 1)}</p>"
+    return f"<p class='note'>{counted(posts, 'post')}, {counted(passages, 'passage')}</p>"
 
 
 def short_source(source: str) -> str:
@@ -390,7 +391,7 @@ def duration(seconds: float) -> str:
 def _row(row: FileProgress) -> str:
     name = _name(row.source)
     detail = row.error.removeprefix(f"{row.source}: ").removeprefix(f"{name}: ") or (
-        f"{row.title} · {row.passages} passage{'s' * (row.passages != 1)}" if row.passages else row.title
+        f"{row.title} · {counted(row.passages, 'passage')}" if row.passages else row.title
     )
     detail += f" · the same post as “{row.same_as}”" if row.same_as else ""
     return (

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from rag.choosing import Choosing, Fetching, size
+from rag.amounts import size
+from rag.choosing import Choosing, Fetching
 from rag.records import Model, ModelKind
 from rag.ui.render import done, duration, short, trouble, waiting
 

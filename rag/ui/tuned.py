@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
+from rag.amounts import counted, size
 from rag.markup import plain
 from rag.records import Pair, PairOrigin
 from rag.tuning.exam import LEAST
@@ -89,13 +90,13 @@ def result(run: Tuned, passages: int, former: str, *, idle: bool) -> str:
     before, after = run.before.get(width, {}).get("ndcg@10"), run.after[width]["ndcg@10"]
     asked = sum(run.questions.values())
     moved = f"{after:.3f}" if before is None else f"from {before:.3f} to {after:.3f}"
-    about = f"NDCG@10 of meaning alone went {moved}, on {_count(asked, 'question')} about posts it was not tuned on"
+    about = f"NDCG@10 of meaning alone went {moved}, on {counted(asked, 'question')} about posts it was not tuned on"
     sure = f"; better with a confidence of {_percent(run.confidence)}" if asked >= LEAST else ""
     notes = [f"(sample of {asked:,}, {day(run.moment)}{sure})"]
     if before is not None and abs(run.current - before) > 0.0005:  # another was in use then
         notes.append(f"What was in use then found {run.current:.3f}; that is what it had to beat.")
     if run.lost:
-        notes.append(f"It was measured without {_count(run.lost, 'passage')}, removed or changed while it trained.")
+        notes.append(f"It was measured without {counted(run.lost, 'passage')}, removed or changed while it trained.")
     said = "".join(f"<p class='note'>{note}</p>" for note in notes)
     first, then = ({dim: found["ndcg@10"] for dim, found in metrics.items()} for metrics in (run.before, run.after))
     curve = _figure(
@@ -116,7 +117,7 @@ def in_use(use: Use, passages: int, *, idle: bool) -> str:
     picks = "".join(
         _button(
             "width",
-            f"{width} · {plots.size(width * passages * _BYTES)}",
+            f"{width} · {size(width * passages * _BYTES)}",
             f" data-width='{width}' aria-pressed='{'true' if width == use.width else 'false'}'",
             idle=idle,
         )
@@ -125,13 +126,13 @@ def in_use(use: Use, passages: int, *, idle: bool) -> str:
     back = _button("rollback", f"Roll back to {escape(use.former)}", idle=idle) if use.former else ""
     unused = ""
     if use.unused:
-        what = f"Delete {_count(len(use.unused), 'unused model')}, {plots.size(use.unused_bytes)}"
+        what = f"Delete {counted(len(use.unused), 'unused model')}, {size(use.unused_bytes)}"
         unused = _button("clear", what, " data-sure='Really delete?'", idle=idle)
     others = f"<p>{back} {unused}</p>" if back or unused else ""
-    size = plots.size(use.width * passages * _BYTES)
+    takes = size(use.width * passages * _BYTES)
     return (
         f"<h3>In use</h3><p>Search uses <strong>{escape(use.name)}</strong>, {part} numbers of its vectors: an "
-        f"index of {size}.</p><p class='note'>Fewer numbers make the index smaller "
+        f"index of {takes}.</p><p class='note'>Fewer numbers make the index smaller "
         f"and find a little less. Nothing is embedded anew for that.</p><p class='picks'>{picks}</p>{others}"
     )
 
@@ -226,7 +227,7 @@ def _before_and_after(run: Tuned, passages: int) -> str:
     for width in sorted({*run.before, *run.after}, reverse=True):
         before, after = run.before.get(width, {}), run.after.get(width, {})
         rows += (
-            f"<tr><th>{width}</th><td>{plots.size(width * passages * _BYTES)}</td>"
+            f"<tr><th>{width}</th><td>{size(width * passages * _BYTES)}</td>"
             f"{_change(before.get('ndcg@10'), after.get('ndcg@10'))}"
             + "".join(f"<td>{_both(before, after, name, times, digits)}</td>" for name, times, digits in _OTHERS)
             + "</tr>"
@@ -275,7 +276,3 @@ def _button(act: str, label: str, facts: str = "", *, idle: bool = True, kind: s
 
 def _percent(share: float) -> str:
     return "more than 99.9 %" if share > 0.999 else f"{100 * share:.1f} %"
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number:,} {name}{'s' * (number != 1)}"
