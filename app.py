@@ -327,12 +327,30 @@ def _taken(settings: Settings) -> tuple[tools.Run, Callable[[], None]] | None:
 def _space(settings: Settings, arguments: commands.Arguments, *, as_json: bool) -> Iterator[commands.Event]:
     """Send the checkout, and a snapshot that was named, to a Space; the person is asked first."""
     snapshot = Path(arguments["snapshot"]).expanduser() if arguments["snapshot"] else None
-    planned = space.plan(CHECKOUT, settings, snapshot, is_public)
+    chosen, tuned = _chosen(settings)
+    if tuned:
+        yield {"log": f"{tuned}, the tuned embedder in use, stays here. To send it too: tune --push REPO, and name REPO"}
+    planned = space.plan(CHECKOUT, chosen, snapshot, is_public)
     if not (arguments["dry_run"] or arguments["yes"]) and not _agreed(
         space.confirmation(planned, arguments["repo"]), as_json
     ):
         raise BadSetting("Nothing was sent. Add --yes to send it, or --dry-run to see what would be.")
     yield from space.run(planned, arguments["repo"], send_space, dry=arguments["dry_run"])
+
+
+def _chosen(settings: Settings) -> tuple[Settings, str]:
+    """Return the settings with the models that were chosen on the page, and the name of the tuned one in use, or "".
+
+    An open page may hold the data; what it noted can be read nevertheless.
+    """
+    file = settings.home / "library.sqlite3"
+    if not file.exists():
+        return settings, ""
+    with contextlib.closing(SqliteLibrary(file)) as library:
+        fact = SqliteCatalogue(library).fact
+        writer, embedder = settings.writer or fact("writer"), settings.embedder or fact("embedder")
+    index = ChromaIndex(settings.home / "index").stored()
+    return replace(settings, writer=writer, embedder=embedder), index.embedder.model if index else ""
 
 
 def _agreed(question: str, as_json: bool) -> bool:

@@ -14,12 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rag import space
 from rag.errors import BadFile
+from rag.records import InUse, Manifest
 from rag.settings import Settings
 from store.backup import is_public
+from store.catalogue import SqliteCatalogue
+from store.library import SqliteLibrary
+from store.vectors import ChromaIndex
 from tests.house import ROOT, House
 from tests.stories import SOURDOUGH
 
@@ -197,6 +202,17 @@ def test_a_dry_run_lists_every_file_and_sends_nothing(type_in: Callable[..., Any
     for name in sorted((ROOT / "store").glob("*.py")):
         assert f"{name.stat().st_size:>11,}  store/{name.name}\n" in ran.stdout
     assert not hub.created
+
+
+def test_what_was_chosen_on_the_page_goes_along(type_in: Callable[..., Any], tmp_path: Path) -> None:
+    library = SqliteLibrary(tmp_path / "home" / "library.sqlite3")
+    SqliteCatalogue(library).note("writer", "baker/small-GGUF:small.gguf")
+    tuned = Manifest(InUse("f", 8, "tuned-at-noon"), {}, "1")
+    ChromaIndex(tmp_path / "home" / "index").rebuild(tuned, [], np.zeros((0, 8), np.float32), lambda *_: None)
+    ran = type_in("baker/posts", "--no-snapshot", "--dry-run")  # while the library is open here
+    library.close()
+    assert "FOOTNOTE_WRITER=baker/small-GGUF:small.gguf\n" in ran.stdout
+    assert "tuned-at-noon, the tuned embedder in use, stays here." in ran.stderr
 
 
 def test_a_script_must_say_yes(type_in: Callable[..., Any], hub: SpaceHub) -> None:
