@@ -130,7 +130,7 @@ def _told(plan: Plan) -> str:
     recipe = plan.recipe
     lines.append(
         f"Training on {len(plan.pairs)} of them, {recipe.epochs} epochs, batches of {recipe.batch}, at widths "
-        f"{', '.join(map(str, recipe.dims))}: about {plan.seconds:.0f} s."
+        f"{', '.join(map(str, recipe.dims))}, and measuring it: about {plan.seconds:.0f} s in all."
     )
     return "\n".join(lines) + "\n"
 

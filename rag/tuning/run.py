@@ -68,7 +68,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a tuning will do: the pairs, what they were put aside for, how it trains and how long that takes.
+    """What a tuning will do: the pairs, what they were put aside for, how it trains and how long all of it takes.
 
     `library` is how many posts and passages there were.
     """
@@ -301,7 +301,8 @@ class Tuning(Background):
         budget = 60 * (wanted.minutes or MINUTES)
         measuring = READING * pace.pair * min(len(split.training) + len(split.held_out), exam.CORPUS)
         recipe, chosen = self._workshop.fitted(recipe, training, pace, max(budget / 2, budget - measuring))
-        self._plan = Plan(sifted, split, recipe, chosen, pace.seconds(len(chosen), recipe.epochs), library)
+        seconds = pace.seconds(len(chosen), recipe.epochs) + measuring
+        self._plan = Plan(sifted, split, recipe, chosen, seconds, library)
         self.changes += 1
         return self._plan
 

@@ -51,8 +51,8 @@ def planned(plan: Plan, struck: Collection[str], shown: int, *, idle: bool) -> s
     often = "once" if recipe.epochs == 1 else f"{recipe.epochs} times over"
     said = (
         f"<p>{sifted.made:,} pairs of a question and the passage that answers it were made, and {kept:,} are fit to "
-        f"train on. It will train on {left:,} of them{out}, {often}, which takes about "
-        f"{duration(plan.seconds)}; then it is measured.</p>"
+        f"train on. It will train on {left:,} of them{out}, {often}, and measure what came of it: about "
+        f"{duration(plan.seconds)} in all.</p>"
     )
     rows = "".join(_pair(pair, pair.question in struck, idle=idle) for pair in plan.pairs[:shown])
     rest = len(plan.pairs) - shown
