@@ -329,7 +329,7 @@ def _space(settings: Settings, arguments: commands.Arguments, *, as_json: bool) 
     snapshot = Path(arguments["snapshot"]).expanduser() if arguments["snapshot"] else None
     chosen, tuned = _chosen(settings)
     if tuned:
-        yield {"log": f"{tuned}, the tuned embedder in use, stays here. To send it too: tune --push REPO, and name REPO"}
+        yield {"log": f"{tuned}, the tuned embedder in use, stays here. To have it there: tune --push, then name it"}
     planned = space.plan(CHECKOUT, chosen, snapshot, is_public)
     if not (arguments["dry_run"] or arguments["yes"]) and not _agreed(
         space.confirmation(planned, arguments["repo"]), as_json

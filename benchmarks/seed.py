@@ -30,7 +30,7 @@ from rag.tuning import exam
 from rag.tuning.pairs import pairs_from_text
 from rag.tuning.reading import pairs_from_file
 from rag.tuning.roundtrip import by_search
-from rag.tuning.run import PAIRS
+from rag.tuning.run import PAIRS, taken_from
 from rag.tuning.sift import Sifted, sift
 
 ORIGINAL = Recipe(epochs=3, batch=10, learning_rate=5e-5)
@@ -128,8 +128,11 @@ def answering(collection: Collection, id_: str) -> set[str]:
 def tuned(experiment: Experiment, row: str, base: Path, name: str, dims: Sequence[int]) -> dict[str, Any]:
     """Train one row and measure it."""
     say(f"training: {ROWS[row]}")
-    recipe = replace(ORIGINAL if row in ("a", "b") else Recipe(), seed=experiment.seed)
     pairs = pairs_of(experiment, row)
+    recipe = replace(
+        ORIGINAL if row in ("a", "b") else Recipe(taken=taken_from(pairs)),
+        seed=experiment.seed,
+    )
     with tempfile.TemporaryDirectory(prefix="footnote-seed-") as folder:
         began = time.monotonic()
         for step in tune.train(base, pairs, recipe, Path(folder), Event()):

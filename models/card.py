@@ -197,6 +197,9 @@ def _procedure(facts: Facts) -> str:
         "Batch size": run.batch if run.batch == recipe.batch else f"{run.batch} (memory did not do for {recipe.batch})",
         "Learning rate": f"{recipe.learning_rate:g}, linear, the first tenth of the steps to warm up",
         "Optimizer": "AdamW",
+        "Weights": ""
+        if recipe.taken == 1
+        else f"{recipe.taken:g} of the way from the base's to those learned (WiSE-FT)",
         "Seed": recipe.seed,
         "Precision": run.precision,
         "Batches": "no passage twice in one",

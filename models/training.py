@@ -231,6 +231,7 @@ def _train(
         try:
             run = trainer.run(say, float(known["seconds"]), lambda s: _write(folder / _NOTES, {**known, "seconds": s}))
             _remove(folder / _UNFINISHED)
+            trainer.average(base)
             trainer.save(folder / _UNFINISHED)
             _write(folder / _NOTES, {**known, "run": asdict(run)})
         except Exception:
@@ -326,6 +327,18 @@ class _Training:
         needed = 1.5 * self.checkpoint_bytes
         if shutil.disk_usage(self.checkpoints).free < needed:
             raise ModelError(f"The disk is too full to train on it: {needed / 1e6:,.0f} MB are needed. {_FREE}")
+
+    def average(self, base: Path) -> None:
+        """Give back of what was learned what the recipe does not take: the weights go so far back to the base's."""
+        if self.recipe.taken == 1:
+            return
+        import torch
+
+        learned = self.model.state_dict()
+        with torch.no_grad():
+            for name, before in _load(base).state_dict().items():
+                if learned[name].is_floating_point():
+                    learned[name].lerp_(before.to(learned[name].device), 1 - self.recipe.taken)
 
     def save(self, folder: Path) -> None:
         """Write the finished model, and see it onto the disk."""

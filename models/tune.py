@@ -61,16 +61,18 @@ def train(base: Path, pairs: Sequence[Pair], recipe: Recipe, folder: Path, stop:
         batch = _halved(batch)
 
 
-def pace(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
-    """Try a few steps and say what training costs here; takes about ten seconds. Raise ModelError."""
+def pace(base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event) -> Pace | None:
+    """Try a few steps, for about ten seconds, and say what training costs; None if `stop` is set. Raise ModelError."""
     _require(base, pairs, recipe)
     began = time.monotonic()
     few = random.Random(recipe.seed).sample(list(pairs), min(len(pairs), (SETTLING + TRIED) * min(recipe.batch, 32)))
     told: dict[str, Any] = {}
-    for answer in _ask({"task": "pace", "batch": recipe.batch}, base, few, recipe, Event()):
+    for answer in _ask({"task": "pace", "batch": recipe.batch}, base, few, recipe, stop):
         told.update(answer)
+    if stop.is_set():
+        return None
     if "memory" in told:  # it will train with smaller batches, about as fast
-        return pace(base, pairs, replace(recipe, batch=_halved(recipe.batch)))
+        return pace(base, pairs, replace(recipe, batch=_halved(recipe.batch)), stop)
     if "pace" not in told:
         _explain_end(told["ended"])
     trial = Pace(**told["pace"])

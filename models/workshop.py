@@ -41,9 +41,9 @@ class SentenceTransformerWorkshop:
         """Return the widths that vectors of `width` are trained to be cut to. Raise ModelError for a wrong one."""
         return widths(width, asked)
 
-    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
-        """Try a few steps and say what training costs here. Raise ModelError."""
-        return tune.pace(base, pairs, recipe)
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event) -> Pace | None:
+        """Try a few steps and say what training costs here; None if `stop` is set. Raise ModelError."""
+        return tune.pace(base, pairs, recipe, stop)
 
     def fitted(
         self, recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float

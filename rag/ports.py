@@ -447,8 +447,8 @@ class Workshop(Protocol):
         """Return the widths that vectors of `width` are trained to be cut to. Raise ModelError for a wrong one."""
         ...
 
-    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
-        """Try a few steps and say what training costs here. Raise ModelError."""
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event) -> Pace | None:
+        """Try a few steps and say what training costs here; None if `stop` is set. Raise ModelError."""
         ...
 
     def fitted(

@@ -614,13 +614,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is tuned. `dims` are the widths its vectors may be cut to, () for those that fit the model."""
+    """How a model is tuned. `dims` are the widths its vectors may be cut to, () for those that fit the model.
+
+    `taken` is how much of what it learned it keeps: its weights are averaged with those it had before, 1 for its own
+    alone (WiSE-FT, Wortsman et al. 2022).
+    """
 
     epochs: int = 3
     batch: int = 16
     learning_rate: float = 5e-5
     dims: tuple[int, ...] = ()
     seed: int = 7
+    taken: float = 1.0
 
 
 @dataclass(frozen=True)

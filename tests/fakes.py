@@ -200,7 +200,7 @@ class FakeWorkshop:
             raise ModelError("The vectors are not so wide. Give --dims from 1.")
         return tuple(asked) or (width, width // 2)
 
-    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
+    def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event) -> Pace | None:
         return Pace(1.0, 0.1, 0.0)
 
     def fitted(

@@ -18,7 +18,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from models import training, tune
 from models.batches import Batches, same_passages
@@ -283,6 +285,17 @@ class TestTraining:
         assert [(step.done, step.loss) for step in rest] == [(step.done, step.loss) for step in steps[half:]]
         assert hash_of(tmp_path / "cut") == hash_of(tmp_path / "whole")
 
+    def test_where_half_is_taken_each_weight_ends_half_way(self, base: Path, tmp_path: Path) -> None:
+        trained_here(base, tmp_path / "whole")
+        trained_here(base, tmp_path / "half", replace(BREAD, taken=0.5))
+        before, learned, half = (
+            load_file(folder / "model.safetensors")
+            for folder in (base, tmp_path / "whole" / MODEL, tmp_path / "half" / MODEL)
+        )
+        assert any(not np.allclose(before[name], learned[name]) for name in before)
+        for name in before:
+            assert np.allclose(half[name], (before[name] + learned[name]) / 2, atol=1e-6)
+
     def test_another_recipe_begins_anew_and_the_former_model_goes(self, base: Path, tmp_path: Path) -> None:
         trained_here(base, tmp_path)
 
@@ -319,6 +332,13 @@ class TestTraining:
         assert 0 < cost.pair < 1
         assert 0 < cost.epoch < 1
         assert cost.seconds(24, 2) < 60
+
+    def test_a_trial_that_is_stopped_ends_within_a_moment(self, base: Path) -> None:
+        stop = Event()
+        stop.set()
+        began = time.monotonic()
+        assert tune.pace(base, made_pairs(), BREAD, stop) is None
+        assert time.monotonic() - began < 5
 
     def test_questions_are_read_with_their_prompt_and_passages_with_theirs(self, tmp_path: Path) -> None:
         base = made_model(tmp_path, prompts={"query": "query : ", "document": ""})

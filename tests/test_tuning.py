@@ -13,9 +13,9 @@ from rag import commands
 from rag.errors import BadFile, BadQuestion, BadSetting, Busy, ModelError, NotFound, StoreError
 from rag.finding.cut import cut
 from rag.ports import Vectors
-from rag.records import Recipe
+from rag.records import Pair, Recipe
 from rag.tuning import command, exam
-from rag.tuning.run import Plan, Stage, Wanted
+from rag.tuning.run import TAKEN, Plan, Stage, Wanted, taken_from
 from rag.tuning.shelf import Tuned
 from tests.fakes import FakeEmbedder
 from tests.house import House
@@ -318,3 +318,9 @@ def test_cut_vectors_are_unit_vectors_again() -> None:
     assert np.allclose(np.linalg.norm(short, axis=1)[np.linalg.norm(vectors[:, :64], axis=1) > 0], 1)
     assert cut(vectors, vectors.shape[1]) is vectors
     assert not np.isnan(cut(np.zeros((1, 8), dtype=np.float32), 4)).any()
+
+
+def test_less_is_kept_of_what_text_alone_teaches() -> None:
+    made, asked = Pair("It is fed at eight.", "Rye.", "text"), Pair("When is it fed?", "Rye.", "file")
+    assert taken_from([made, made, asked]) == TAKEN
+    assert taken_from([made, asked]) == taken_from([asked]) == 1.0
