@@ -3,11 +3,14 @@ reader, and as an app of its own."""
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import SHOTS, App
+from tests.browser.conftest import SHOTS, App, start, stop
 from tests.browser.test_page import PATIENCE, Open, ask, upload
 
 pytestmark = pytest.mark.slow
@@ -97,3 +100,30 @@ def test_it_can_be_installed_with_an_icon_of_its_own(open_page: Open, app: App) 
     drawn = page.request.get(app.url.rstrip("/") + icon["src"] if icon["src"].startswith("/") else icon["src"])
     assert drawn.ok
     assert b"<svg" in drawn.body()
+
+
+def test_a_lost_connection_says_so_and_mends_itself(chromium: Browser, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    running = start(tmp_path, FOOTNOTE_PORT=port)
+    context = chromium.new_context()
+    try:
+        page = context.new_page()
+        page.goto(running.url)
+        upload(page, ("tea.md", TEA.encode()))
+        page.get_by_role("tab", name="Ask").click()
+        answered(page, BREWED)
+        stop(running)
+        lost = page.get_by_text("Connection to the server was lost")
+        expect(lost).to_be_visible(timeout=PATIENCE)
+        running = start(tmp_path, FOOTNOTE_PORT=port)
+        expect(lost).to_have_count(0, timeout=PATIENCE)
+        expect(page.locator("#answer")).to_contain_text(
+            "75 degrees", timeout=PATIENCE
+        )  # the conversation is still there
+        answered(page, "At how many degrees is the black tea brewed?")
+        expect(page.locator("#answer")).to_contain_text("95 degrees")
+    finally:
+        context.close()
+        stop(running)
