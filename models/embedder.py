@@ -49,6 +49,7 @@ class SentenceTransformerEmbedder:
         self._notes = notes
         self._lock = threading.RLock()  # held while loading
         self._loaded: Any = None
+        self._asked: tuple[str | None, Vectors] = None, np.zeros((0, 0), dtype=np.float32)
         self._form = Form()
         self._count: Callable[[Sequence[str]], list[int]]  # there once the model is loaded
 
@@ -103,8 +104,17 @@ class SentenceTransformerEmbedder:
         return self._count(texts)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Return one unit vector a question: float32, (len(texts), dimension)."""
-        return self._encode("encode_query", texts)
+        """Return one unit vector a question: float32, (len(texts), dimension).
+
+        The last one is remembered: search asks for it, then the quotes do.
+        """
+        if len(texts) != 1:
+            return self._encode("encode_query", texts)
+        question, vector = self._asked
+        if question != texts[0]:
+            vector = self._encode("encode_query", texts)
+            self._asked = texts[0], vector
+        return vector.copy()
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Return one unit vector a passage: float32, (len(texts), dimension)."""
