@@ -91,6 +91,8 @@ class SqliteVault:
                 )
             _check(file, copy, facts["posts"])
             first()
+            if last := self._last_number():
+                _renumber(copy, last)
             self._take_over(copy)
         return self._library.count()[0]
 
@@ -109,6 +111,12 @@ class SqliteVault:
         with self._library.reading() as db:
             kept = ("posts", "sources", "conversations", "gold_questions")
             return not any(db.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in kept)
+
+    def _last_number(self) -> int:
+        """Return the highest number that a conversation or a turn has had here."""
+        with self._library.reading() as db:
+            numbers = "SELECT max(seq) FROM sqlite_sequence WHERE name IN ('conversations', 'turns')"
+            return int(db.execute(numbers).fetchone()[0] or 0)
 
     def _take_over(self, copy: Path) -> None:
         """Put a checked library's rows in the place of the open one's."""
@@ -130,6 +138,19 @@ class SqliteVault:
 def _of_the_posts(table: str) -> str:
     """Return which rows a backup brings of a table: of the facts those of its posts, for models are a machine's own."""
     return "WHERE name = 'splitter'" if table == "facts" else ""
+
+
+_NUMBERED = {"conversations": ("id",), "turns": ("id", "conversation_id"), "turn_posts": ("turn_id",)}
+"""The columns with the numbers by which an open page knows conversations and turns."""
+
+
+def _renumber(copy: Path, last: int) -> None:
+    """Give conversations and turns numbers above `last`: what an open page still goes on with must be none of these."""
+    with closing(sqlite3.connect(copy)) as db, db:
+        there = [db.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0 for table in ("conversations", "turns")]
+        by = max(last, *there)  # above its own as well, or two rows would have one number for a moment
+        for table, columns in _NUMBERED.items():
+            db.execute(f"UPDATE {table} SET {', '.join(f'{column} = {column} + {by}' for column in columns)}")
 
 
 def _strip(copy: Path) -> None:

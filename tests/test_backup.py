@@ -129,6 +129,20 @@ class TestThereAndBack:
         [talk] = elsewhere.engine.talks.listed()
         assert elsewhere.engine.talks.open(talk.id)[0].answer.hits
 
+    def test_what_an_open_page_goes_on_with_is_none_of_the_conversations_that_came_back(self, full: House) -> None:
+        file = full.home / "footnote.backup"
+        full.engine.backups.save(file)
+        [open_talk] = full.engine.talks.listed()
+        *_, answer = full.engine.ask(QUESTION)
+        full.engine.backups.restore(file, force=True)
+        [restored] = full.engine.talks.listed()
+        assert full.engine.talks.keep(open_talk.id, "Another question", kept(answer))[0] not in (
+            open_talk.id,
+            restored.id,
+        )
+        assert [len(full.engine.talks.open(talk.id)) for talk in full.engine.talks.listed()] == [1, 1]
+        full.engine.remove([full.engine.posts()[0].id])  # which looks up the turns that cite it
+
     def test_into_an_open_house_it_replaces_all_and_is_found_at_once(self, full: House, elsewhere: House) -> None:
         elsewhere.write_and_add("bicycle.md", BICYCLE)
         elsewhere.engine.prepare()
