@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from rag.ports import Ids
 
 _K1, _B = 1.2, 0.75  # FTS5's own
+FEW = 4
+"""Passages from which BM25's own frequencies tell. Two paragraphs of an article of xquad_en, 71 questions that they
+answer: 65 % seen as covered and 7 % refused by those, 90 and 0 % by smoothed ones; of questions about its other
+paragraphs 1 and 12 % are let through without a warning. Of four paragraphs: 89 and 1 %, 92 and 1 %, 3 and 17 %."""
 _LEAST = 1e-6  # what FTS5 gives a word that more than half of the passages have
 _REMEMBERED = 3_000_000  # scores, 50 MB
 
@@ -52,6 +56,12 @@ class FullText:
         """Return how telling a word is here: its inverse document frequency over the passages."""
         count = self.holders(word)
         return max(math.log((self._count - count + 0.5) / (count + 0.5)), _LEAST)
+
+    def telling(self, word: str) -> float:
+        """Return the same where there are passages enough; among few, half of them do not make a word common."""
+        count = self.holders(word)
+        few = self._count < FEW
+        return math.log(1 + (self._count - count + 0.5) / (count + 0.5)) if few else self.weight(word)
 
     def scores(self, word: str) -> tuple[Ids, NDArray[np.float64]]:
         """Return the passages that have a word, ascending, and the BM25 of each for it: a question's is their sum."""

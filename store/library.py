@@ -426,10 +426,10 @@ class SqliteLibrary:
         return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
     def weights(self, words: Sequence[str]) -> dict[str, float]:
-        """Return how telling each word is here, as BM25 has it: its inverse document frequency over the passages."""
+        """Return how telling each word is here: its inverse document frequency (BM25's, of passages enough)."""
         with self.reading() as db:
             full_text = self._words(db)
-            return {word: full_text.weight(word) for word in words}
+            return {word: full_text.telling(word) for word in words}
 
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
         """Return the ids of all passages of these posts."""

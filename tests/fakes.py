@@ -57,6 +57,7 @@ from rag.records import (
     folded,
     id_of,
 )
+from store.fulltext import FEW
 
 
 class FakeEmbedder:
@@ -484,7 +485,8 @@ class FakeLibrary:
     def weights(self, words: Sequence[str]) -> dict[str, float]:
         texts = [set(re.findall(r"\w+", passage.embedded_text.lower())) for passage in self._passages.values()]
         held = {word: sum(word in text for text in texts) for word in words}
-        return {word: max(log((len(texts) - n + 0.5) / (n + 0.5)), 1e-6) for word, n in held.items()}
+        odds = {word: (len(texts) - n + 0.5) / (n + 0.5) for word, n in held.items()}
+        return {word: log(1 + odd) if len(texts) < FEW else max(log(odd), 1e-6) for word, odd in odds.items()}
 
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
         kin = {id_: [p.id for p in self._passages.values() if p.post_id == id_] for id_ in post_ids}

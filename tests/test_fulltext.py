@@ -53,3 +53,12 @@ def test_words_are_sound_after_a_post_went(library: SqliteLibrary) -> None:
     before = {id_ for id_, _ in library.lexical(["bread"], 10)}
     library.remove(library.posts()[0].id)
     assert {id_ for id_, _ in library.lexical(["bread"], 10)} < before
+
+
+def test_in_half_of_two_passages_a_word_still_tells(library: SqliteLibrary) -> None:
+    assert library.weights(["bread"])["bread"] < 0.2  # three of five have it, or more
+    for post in library.posts():
+        if post.title not in ("Post 0", "Post 4"):  # of these two one has it
+            library.remove(post.id)
+    told = library.weights(["oven", "spaceship"])
+    assert 0.5 < told["oven"] < told["spaceship"]
