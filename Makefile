@@ -16,7 +16,7 @@ run:
 	@$(PYTHON) install.py --run
 
 test: check
-	$(BIN)/pytest -m slow -n auto --dist loadfile
+	CPU_CORES=1 $(BIN)/pytest -m slow -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint types
 	$(BIN)/pytest -m "not slow" -n auto

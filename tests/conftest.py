@@ -23,6 +23,15 @@ settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that may take longest, so that no core waits for one of them at the end."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0), float(marker.args[0]) if marker else 0)
+    items.sort(key=lambda item: -longest[item.path])
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     """Real SQLite and real Chroma in a temporary folder, fakes for the models."""
