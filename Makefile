@@ -10,7 +10,7 @@ endif
 help:
 	@echo "make run    set Footnote up, the first time, and open it"
 	@echo "make test   lint, check types, and run every test"
-	@echo "make check  the same in half a minute, without the slow tests"
+	@echo "make check  the same, without the slow tests"
 
 run:
 	@$(PYTHON) install.py --run

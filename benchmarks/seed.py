@@ -129,10 +129,8 @@ def tuned(experiment: Experiment, row: str, base: Path, name: str, dims: Sequenc
     """Train one row and measure it."""
     say(f"training: {ROWS[row]}")
     pairs = pairs_of(experiment, row)
-    recipe = replace(
-        ORIGINAL if row in ("a", "b") else Recipe(taken=taken_from(pairs)),
-        seed=experiment.seed,
-    )
+    recipe = ORIGINAL if row in ("a", "b") else Recipe(taken=taken_from(pairs))
+    recipe = replace(recipe, seed=experiment.seed)
     with tempfile.TemporaryDirectory(prefix="footnote-seed-") as folder:
         began = time.monotonic()
         for step in tune.train(base, pairs, recipe, Path(folder), Event()):

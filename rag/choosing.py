@@ -160,7 +160,7 @@ class Choosing:
         model = self._find(kind, setting)
         if model.place and model.place == self._known_as(kind, self._setting(kind)).place:
             raise Busy(f"{model.name} is in use. Choose another, and remove it then.")
-        if kind == "embedder" and setting and setting == self._catalogue.fact("embedder"):
+        if kind == "embedder" and self._tuned_from(setting):
             raise Busy(f"{model.name} is what the tuned model in use was made of. Choose another, and remove it then.")
         if self.changing.running:
             raise Busy("A model is being put into use. Wait until that has ended, and try again.")
@@ -187,6 +187,11 @@ class Choosing:
         """End what goes on, and wait for it; a download goes on later where it was."""
         for work in (self.asking, self.fetching, self.changing):
             work.close()
+
+    def _tuned_from(self, setting: str) -> bool:
+        """Say whether the embedder in use is a tuned one that was made of this, and can be gone back from to it."""
+        index = self._indexing.index.stored()
+        return bool(setting and index and index.embedder.model) and setting == self._catalogue.fact("embedder")
 
     def _setting(self, kind: ModelKind) -> str:
         return self._writer if kind == "writer" else self._embedder_setting()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rag.amounts import counted
+from rag.amounts import counted, size
 from rag.backups import Backups
 from rag.errors import BadFile, BadSetting, FootnoteError
 from rag.records import SNAPSHOT
@@ -93,7 +93,7 @@ def run(planned: Plan, repo: str, send: Send, *, dry: bool) -> Iterator[dict[str
         return
     with tempfile.TemporaryDirectory(prefix="footnote-space-") as folder:
         _stage(planned, Path(folder))
-        yield {"log": f"Sending {len(rows)} files, {total / 1e6:.1f} MB, to {repo}…"}
+        yield {"log": f"Sending {len(rows)} files, {size(total)}, to {repo}…"}
         address = send(Path(folder), repo, planned.variables, planned.secrets)
     text = f"{address}\nIf it is new, it is private: its page, under Settings, makes it public.\n"
     yield {"text": text, "result": {**told, "address": address}}

@@ -90,9 +90,9 @@ class SqliteVault:
                     "what you want."
                 )
             _check(file, copy, facts["posts"])
-            first()
             if last := self._last_number():
                 _renumber(copy, last)
+            first()
             self._take_over(copy)
         return self._library.count()[0]
 

@@ -56,7 +56,6 @@ def test_words_are_sound_after_a_post_went(library: SqliteLibrary) -> None:
 
 
 def test_in_half_of_two_passages_a_word_still_tells(library: SqliteLibrary) -> None:
-    assert library.weights(["bread"])["bread"] < 0.2  # three of five have it, or more
     for post in library.posts():
         if post.title not in ("Post 0", "Post 4"):  # of these two one has it
             library.remove(post.id)

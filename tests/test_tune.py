@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -333,13 +334,6 @@ class TestTraining:
         assert 0 < cost.epoch < 1
         assert cost.seconds(24, 2) < 60
 
-    def test_a_trial_that_is_stopped_ends_within_a_moment(self, base: Path) -> None:
-        stop = Event()
-        stop.set()
-        began = time.monotonic()
-        assert tune.pace(base, made_pairs(), BREAD, stop) is None
-        assert time.monotonic() - began < 5
-
     def test_questions_are_read_with_their_prompt_and_passages_with_theirs(self, tmp_path: Path) -> None:
         base = made_model(tmp_path, prompts={"query": "query : ", "document": ""})
         trainer = training._Training(base, made_pairs(), BREAD, tmp_path / "checkpoints")._trainer(print, 0, print)
@@ -414,6 +408,13 @@ class TestAsking:
         monkeypatch.setattr(tune, "_memory_kills", lambda: next(counts))
         script = "os.kill(os.getpid(), signal.SIGKILL) if job['batch'] > 4 else say(done=True)"
         assert list(scripted(script)) == []
+
+    def test_a_trial_that_is_stopped_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "modules.json").touch()
+        monkeypatch.setattr(tune, "_COMMAND", (sys.executable, "-c", FAKE + "time.sleep(600)"))
+        stop = Event()
+        threading.Timer(0.5, stop.set).start()
+        assert tune.pace(tmp_path, made_pairs(), BREAD, stop) is None
 
     def test_a_process_that_someone_killed(self, scripted: Callable[..., Iterator[Step]]) -> None:
         steps = scripted("step(1); os.kill(os.getpid(), signal.SIGKILL)")

@@ -119,9 +119,7 @@ def test_a_lost_connection_says_so_and_mends_itself(chromium: Browser, tmp_path:
         expect(lost).to_be_visible(timeout=PATIENCE)
         running = start(tmp_path, FOOTNOTE_PORT=port)
         expect(lost).to_have_count(0, timeout=PATIENCE)
-        expect(page.locator("#answer")).to_contain_text(
-            "75 degrees", timeout=PATIENCE
-        )  # the conversation is still there
+        expect(page.locator("#answer")).to_contain_text("75 degrees", timeout=PATIENCE)  # what was asked is still there
         answered(page, "At how many degrees is the black tea brewed?")
         expect(page.locator("#answer")).to_contain_text("95 degrees")
     finally:
