@@ -16,23 +16,31 @@ from rag.ui.guard import Gate, LocalOnly
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    """Answer as Gradio does: 400 to a wrong password at its door."""
+    wrong = scope["path"] == "/login" and dict(scope["headers"]).get(b"said") != b"right"
+    await send({"type": "http.response.start", "status": 400 if wrong else 200, "headers": []})
+
+
 def status(
     method: str, path: str = "/", wrap: Any = LocalOnly, about: Any = LOCAL, app: Any = None, **headers: str
 ) -> int:
     """Ask a guarded page and return what it answers."""
-    sent: list[dict[str, Any]] = []
+    return answer(wrap(page, about), method, path, "192.168.1.5", app, **headers)
 
-    async def page(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+def answer(guarded: Any, method: str, path: str, address: str, app: Any = None, **headers: str) -> int:
+    """Ask from an address and return what is answered."""
+    sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "headers": pairs, "app": app}
-    answer = wrap(page, about)(scope, send, send)
+    scope = {"type": "http", "method": method, "path": path, "headers": pairs, "app": app, "client": (address, 5000)}
+    asking = guarded(scope, send, send)
     with suppress(StopIteration):  # nothing in it waits, so it needs no loop
-        answer.__await__().__next__()
+        asking.__await__().__next__()
     return int(sent[0]["status"])
 
 
@@ -120,7 +128,7 @@ def test_the_page_to_sign_in_is_all_that_is_open() -> None:
     for path in ("/", "/assets/index.js", "/theme.css", "/gradio_api/startup-events"):
         assert asked(path) == 200
         assert asked(path, "POST") == 401
-    assert asked("/login", "POST") == 200
+    assert asked("/login", "POST", said="right") == 200
     assert asked("/login") == 401
     assert asked("/footnote/command", "POST") == 200  # it has a token of its own
     for path in ("//v1/models", "/assets", "/asset/../v1", "/config/x", "/v1/models/", "/ASSETS/x"):
@@ -141,3 +149,34 @@ def test_who_has_signed_in_on_the_page_may_go_on() -> None:
     assert asked("/v1/models", app=SignedIn, cookie="access-token-xyz=t0ken") == 401
     assert asked("/v1/models", app=SignedIn, cookie="access-token-abc=") == 401
     assert asked("/v1/models", app=None, cookie='access-token-=t0ken; "') == 401
+
+
+@pytest.mark.parametrize("door", ["/v1/models", "/login"])
+def test_who_tries_many_passwords_waits_and_nobody_else_does(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    gate = Gate(page, "brot")
+
+    def tried(path: str, password: str, address: str = "192.168.1.5", **more: Any) -> int:
+        if path == "/login":
+            return answer(gate, "POST", path, address, said="right" if password == "brot" else "wrong")
+        return answer(gate, "GET", path, address, authorization=f"Bearer {password}", **more)
+
+    wrong = {"/v1/models": 401, "/login": 400}[door]
+    assert [tried(door, f"guess {n}") for n in range(10)] == [wrong] * 10
+    assert tried("/v1/models", "brot") == tried("/login", "brot") == 429
+    assert tried(door, "brot", "192.168.1.6") == 200
+    assert answer(gate, "GET", "/", "192.168.1.5") == 200
+    assert answer(gate, "GET", "/v1/models", "192.168.1.5", SignedIn, cookie="access-token-abc=t0ken") == 200
+    now[0] += 61
+    assert tried(door, "brot") == 200
+
+
+def test_who_mistypes_now_and_then_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    gate = Gate(page, "brot")
+    for _ in range(40):
+        assert answer(gate, "GET", "/v1/models", "192.168.1.5", authorization="Bearer Brot") == 401
+        now[0] += 7
+    assert answer(gate, "GET", "/v1/models", "192.168.1.5", authorization="Bearer brot") == 200

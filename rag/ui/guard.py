@@ -9,6 +9,8 @@ import base64
 import binascii
 import hmac
 import json
+import time
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -22,7 +24,11 @@ _OPEN = {"/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/pwa_i
 _OPEN |= {f"/gradio_api/{name}" for name in ("startup-events", "theme.css", "login_check")}
 _OPEN_BELOW = ("/assets/", "/static/", "/svelte/", "/pwa_icon/")
 """What the page to sign in is made of, or what Gradio itself answers only to who has signed in."""
-_LOCKED = {"message": "This needs the password that was set as FOOTNOTE_PASSWORD.", "type": "invalid_request_error"}
+_SIGN_IN = ("/login", "/login/")
+_LOCKED = (401, "invalid_api_key", "This needs the password that was set as FOOTNOTE_PASSWORD.")
+_WAIT = (429, "rate_limit_exceeded", "Too many wrong passwords came from this address. Wait a minute, and try again.")
+_TRIES, _WITHIN = 10, 60.0  # wrong passwords from one address, in so many seconds
+_ADDRESSES = 10_000  # that are remembered
 
 
 class LocalOnly:
@@ -53,31 +59,58 @@ class LocalOnly:
 
 
 class Gate:
-    """ASGI middleware: lets nobody in but who shows the password, as Bearer or Basic, or has signed in on the page."""
+    """ASGI middleware: lets nobody in but who shows the password, as Bearer or Basic, or has signed in on the page.
+
+    Whoever tries many passwords waits; who has signed in does not."""
 
     def __init__(self, app: Callable[[Scope, Channel, Channel], Awaitable[None]], password: str) -> None:
         """Guard `app` with a password."""
         self._app = app
         self._password = password
+        self._wrong: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_TRIES))
 
     async def __call__(self, scope: Scope, receive: Channel, send: Channel) -> None:
-        """Pass the request on, or answer 401."""
-        if scope["type"] in ("http", "websocket") and not (_is_open(scope) or self._shown(scope)):
-            headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]  # Basic: browsers ask
-            body = json.dumps({"error": {**_LOCKED, "param": None, "code": "invalid_api_key"}}).encode()
-            await send({"type": "http.response.start", "status": 401, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        """Pass the request on, or answer 401, or 429 where too many passwords were wrong."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        address, said, signing_in = _address(scope), _password_said(scope), _is_sign_in(scope)
+        if (said or signing_in) and self._must_wait(address):
+            await _refuse(send, *_WAIT)
+        elif signing_in:
+            await self._app(scope, receive, self._counting(address, send))
+        elif _is_open(scope) or same(said, self._password) or _signed_in(scope):
+            await self._app(scope, receive, send)
+        else:
+            if said:
+                self._count(address)
+            await _refuse(send, *_LOCKED)
 
-    def _shown(self, scope: Scope) -> bool:
-        headers = {name.lower(): value.decode("utf-8", "replace") for name, value in scope["headers"]}
-        kind, _, said = headers.get(b"authorization", "").partition(" ")
-        if kind.lower() == "basic":
-            said = _password_of(said)
-        if kind.lower() in ("bearer", "basic") and same(said, self._password):
-            return True
-        return _signed_in(scope.get("app"), headers.get(b"cookie", ""))
+    def _must_wait(self, address: str) -> bool:
+        wrong = self._wrong.get(address)
+        return wrong is not None and len(wrong) == _TRIES and time.monotonic() - wrong[0] < _WITHIN
+
+    def _count(self, address: str) -> None:
+        if len(self._wrong) >= _ADDRESSES:
+            self._wrong.clear()
+        self._wrong[address].append(time.monotonic())
+
+    def _counting(self, address: str, send: Channel) -> Channel:
+        """Return a `send` that counts a password that the page refuses."""
+
+        async def sending(message: Scope) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._count(address)
+            await send(message)
+
+        return sending
+
+
+async def _refuse(send: Channel, status: int, code: str, why: str) -> None:
+    headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]  # Basic: browsers ask
+    error = {"message": why, "type": "invalid_request_error", "param": None, "code": code}
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": error}).encode()})
 
 
 def same(said: str, password: str) -> bool:
@@ -89,8 +122,22 @@ def _is_open(scope: Scope) -> bool:
     """Say whether a request needs no password: the page to sign in, and what asks for more itself."""
     path, method = scope.get("path", ""), scope.get("method", "")
     if method == "POST":
-        return path in ("/login", "/login/", COMMANDS)
+        return path == COMMANDS or _is_sign_in(scope)
     return method in ("GET", "HEAD") and (path in _OPEN or path.startswith(_OPEN_BELOW))
+
+
+def _is_sign_in(scope: Scope) -> bool:
+    return scope.get("method") == "POST" and scope.get("path") in _SIGN_IN
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
+
+
+def _password_said(scope: Scope) -> str:
+    """Return the password that a request shows in its head; "" for none."""
+    kind, _, said = _headers(scope).get(b"authorization", "").partition(" ")
+    return {"bearer": said, "basic": _password_of(said)}.get(kind.lower(), "")
 
 
 def _password_of(basic: str) -> str:
@@ -100,14 +147,19 @@ def _password_of(basic: str) -> str:
         return ""
 
 
-def _signed_in(app: Any, cookies: str) -> bool:
-    """Say whether these are the cookies that Gradio gave to someone who signed in."""
+def _signed_in(scope: Scope) -> bool:
+    """Say whether a request has the cookies that Gradio gave to someone who signed in."""
+    app = scope.get("app")
     try:
-        given = SimpleCookie(cookies)
+        given = SimpleCookie(_headers(scope).get(b"cookie", ""))
     except CookieError:
         return False
     names = [f"access-token{kind}-{getattr(app, 'cookie_id', '')}" for kind in ("", "-unsecure")]
     return any(name in given and given[name].value in getattr(app, "tokens", {}) for name in names)
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    return {name.lower(): value.decode("utf-8", "replace") for name, value in scope["headers"]}
 
 
 def _unframed(send: Channel) -> Channel:
