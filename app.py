@@ -12,12 +12,14 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 from models.cross_encoder import CrossEncoderNli, CrossEncoderReranker
 from models.embedder import SentenceTransformerEmbedder
@@ -35,7 +37,7 @@ from rag.doors import routes as doors
 from rag.doors import tools
 from rag.engine import Engine
 from rag.errors import BadAddress, BadSetting, FootnoteError, StoreError
-from rag.incoming.fetch import Fetcher
+from rag.incoming.fetch import PAGE_BYTES, Fetcher
 from rag.ports import Readers, Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
@@ -60,6 +62,8 @@ def build_engine(settings: Settings) -> Engine:
     index = ChromaIndex(settings.home / "index")
     catalogue = SqliteCatalogue(library)
     notes, tuned, states = settings.home / "machine.json", settings.home / "models", _states(settings)
+    most = settings.max_file_bytes
+    limits = Limits(post_bytes=most, export_bytes=max(Limits.export_bytes, 4 * most))
     base = settings.embedder or catalogue.fact("embedder")
     workshop = SentenceTransformerWorkshop(base, offline=settings.offline, notes=notes)
     stock = HubStock(
@@ -73,10 +77,10 @@ def build_engine(settings: Settings) -> Engine:
         SqliteGold(library),
         SqliteConversations(library),
         index,
-        stock.embedder(_searching(stock, index.stored(), settings, tuned)),
+        stock.embedder(_searching(stock, index.stored(), settings, catalogue.fact("embedder"), tuned)),
         _writer(settings, stock, chosen_writer(catalogue, stock)),
-        ReadingRoom(Limits(post_bytes=settings.max_file_bytes)),
-        Fetcher(allow_private=settings.allow_private),
+        ReadingRoom(limits),
+        Fetcher(allow_private=settings.allow_private, max_bytes=max(PAGE_BYTES, most)),
         workshop,
         models=tuned,
         stock=stock,
@@ -89,9 +93,9 @@ def build_engine(settings: Settings) -> Engine:
     )
 
 
-def _searching(stock: HubStock, index: Manifest | None, settings: Settings, tuned: Path) -> str:
-    """Return the embedder that the index was built with, if it is still here; else the one that the settings name."""
-    chosen = chosen_embedder(index, settings.embedder, tuned)
+def _searching(stock: HubStock, index: Manifest | None, settings: Settings, noted: str, tuned: Path) -> str:
+    """Return the embedder that was chosen, if it is still here; else the one that the settings name."""
+    chosen = chosen_embedder(index, settings.embedder, noted, tuned)
     return chosen if chosen == settings.embedder or stock.here("embedder", chosen) else settings.embedder
 
 
@@ -99,6 +103,9 @@ def _question_writer(settings: Settings, stock: HubStock) -> Writer | None:
     """Return the writer that is set to write the questions to tune on, if one is."""
     if not settings.question_writer:
         return None
+    answers, asks = urlsplit(settings.writer).netloc, urlsplit(settings.question_writer).netloc
+    if answers and answers != asks:  # the key is for the server that answers alone
+        settings = replace(settings, writer_model="", writer_key="")
     return _writer(replace(settings, writer=settings.question_writer), stock)
 
 
@@ -264,12 +271,21 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
 
 
 def _work_behind(engine: Engine) -> None:
-    """Load the models, get to know the writer, then look for new posts once a day."""
-    engine.warm_up()
+    """Load the models, get to know the writer, then look for new posts once a day, whatever goes wrong."""
+    _attempt(engine.warm_up)
     while True:
-        engine.try_writer()
-        engine.sync_if_due()
+        _attempt(engine.try_writer)
+        _attempt(engine.sync_if_due)
         time.sleep(_SCHEDULE_S)
+
+
+def _attempt(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except FootnoteError as error:  # a disk that is full; it is tried again
+        sys.stderr.write(f"{error}\n")
+    except Exception:
+        traceback.print_exc()
 
 
 def _events(
@@ -280,7 +296,7 @@ def _events(
         yield from _space(settings, arguments, as_json=as_json)
         return
     if command == "eval":
-        embedder = arguments["embedder"] or settings.embedder
+        embedder = arguments["embedder"] or _embedder_in_use(settings)
         with tempfile.TemporaryDirectory(prefix="footnote-eval-") as home:
             yield from _run_here(replace(settings, home=Path(home), embedder=embedder), command, arguments)
         return
@@ -339,18 +355,26 @@ def _space(settings: Settings, arguments: commands.Arguments, *, as_json: bool) 
 
 
 def _chosen(settings: Settings) -> tuple[Settings, str]:
-    """Return the settings with the models that were chosen on the page, and the name of the tuned one in use, or "".
+    """Return the settings with the models that were chosen on the page, and the name of the tuned one in use, or ""."""
+    noted, index = _noted(settings)
+    writer, embedder = settings.writer or noted.get("writer", ""), settings.embedder or noted.get("embedder", "")
+    return replace(settings, writer=writer, embedder=embedder), index.embedder.model if index else ""
 
-    An open page may hold the data; what it noted can be read nevertheless.
-    """
+
+def _embedder_in_use(settings: Settings) -> str:
+    noted, index = _noted(settings)
+    return chosen_embedder(index, settings.embedder, noted.get("embedder", ""), settings.home / "models")
+
+
+def _noted(settings: Settings) -> tuple[dict[str, str], Manifest | None]:
+    """Return the models that were chosen on the page, and what the index is; an open page may hold the data."""
     file = settings.home / "library.sqlite3"
     if not file.exists():
-        return settings, ""
+        return {}, None
     with contextlib.closing(SqliteLibrary(file)) as library:
         fact = SqliteCatalogue(library).fact
-        writer, embedder = settings.writer or fact("writer"), settings.embedder or fact("embedder")
-    index = ChromaIndex(settings.home / "index").stored()
-    return replace(settings, writer=writer, embedder=embedder), index.embedder.model if index else ""
+        noted = {kind: fact(kind) for kind in ("writer", "embedder")}
+    return noted, ChromaIndex(settings.home / "index").stored()
 
 
 def _agreed(question: str, as_json: bool) -> bool:

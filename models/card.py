@@ -6,7 +6,6 @@ is published is the model and its card, never what it was trained on."""
 from __future__ import annotations
 
 import glob
-import json
 import platform
 import re
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from models.embedder import model_files
+from models.hub import is_repo_id
 from models.measure import METRICS
 from models.training import Run
 from rag.errors import ModelError
@@ -23,7 +24,6 @@ from rag.records import Recipe
 CARD = "README.md"
 _PLACE = "path/to/this/folder"  # stands in the card until it is pushed
 _KNOWN = {"all-MiniLM-L6-v2": "sentence-transformers/all-MiniLM-L6-v2"}  # the one that ships comes under its short name
-_REPO = re.compile(r"(?!.*(?:--|\.\.))\w[\w.-]*(?<![.-])/\w[\w.-]*(?<![.-])", re.ASCII)
 _ENDINGS = (".json", ".txt", ".model", ".safetensors")
 _SHOWN = ("ndcg@10", "accuracy@1", "accuracy@10", "mrr@10")
 _PACKAGES = ("sentence-transformers", "transformers", "torch", "accelerate", "datasets", "tokenizers")
@@ -257,15 +257,11 @@ def published(folder: Path) -> list[str]:
 
     Raise ModelError if it is no model, or has no card.
     """
-    try:
-        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        folders = {str(module["path"]) for module in modules} | {""}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"There is no sentence-transformers model in {folder}. Tune one first.") from error
+    if not (folder / "modules.json").is_file():
+        raise ModelError(f"There is no sentence-transformers model in {folder}. Tune one first.")
     if not (folder / CARD).is_file():
         raise ModelError(f"The model in {folder} has no card ({CARD}). Tune it again to have one.")
-    own = {path.parent / path.name for name in folders for path in (folder / name).glob("*") if path.is_file()}
-    names = sorted(path.relative_to(folder).as_posix() for path in own if path.suffix in _ENDINGS)
+    names = sorted(path.relative_to(folder).as_posix() for path in model_files(folder) if path.suffix in _ENDINGS)
     return [CARD, *(name for name in names if name not in _PRIVATE)]
 
 
@@ -278,7 +274,7 @@ def push(folder: Path, repo: str, private: bool = True, token: str | None = None
     Without a `token` the one of `hf auth login` is used. `private`: what is public already is not written to. The card
     names the repository afterwards, here as well.
     """
-    if not _REPO.fullmatch(repo):
+    if not is_repo_id(repo):
         raise ModelError(f"{repo} is no name of a repository. Give one such as your-name/my-embedder.")
     files = published(folder)
     # imported here, like all of the Hub's: only who publishes needs it
@@ -351,7 +347,7 @@ def _base_id(base: str) -> str | None:
     """Return the base model's id on the Hub, None if it has none that is known."""
     if Path(base).is_absolute():
         return None
-    return _KNOWN.get(base, base if _REPO.fullmatch(base) else None)
+    return _KNOWN.get(base, base if is_repo_id(base) else None)
 
 
 def _name(base: str) -> str:

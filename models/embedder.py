@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -145,10 +146,10 @@ class SentenceTransformerEmbedder:
 
     @cached_property
     def _hashes(self) -> dict[str, str]:
-        """SHA-256 of each file that decides what the vectors are."""
+        """SHA-256 of each file that decides what the vectors are: other programs may keep more beside the model."""
         wanted = {".safetensors", ".bin", ".json", ".model", ".txt"}
-        paths = (path for path in self.folder.rglob("*") if path.is_file() and path.suffix in wanted)
-        return {path.relative_to(self.folder).as_posix(): sha256(path) for path in paths}
+        own = [path for path in model_files(self.folder) if path.suffix in wanted]
+        return {path.relative_to(self.folder).as_posix(): sha256(path) for path in own}
 
     def _identify(self, prompts: Mapping[str, str]) -> str:
         digest = hashlib.sha256(repr(sorted(prompts.items())).encode())
@@ -293,3 +294,13 @@ def _place() -> str:
     import torch
 
     return f"{processor()}, torch {torch.__version__}"
+
+
+def model_files(folder: Path) -> set[Path]:
+    """Return the files of a model: in its folder and those of its modules, whatever else is beside it."""
+    try:
+        modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+        parts = {str(module["path"]) for module in modules} | {""}
+    except (OSError, ValueError, TypeError, KeyError):  # a model without them is pooled by its mean
+        parts = {""}
+    return {path.parent / path.name for part in parts for path in (folder / part).glob("*") if path.is_file()}

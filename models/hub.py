@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -128,19 +129,29 @@ class Hub:
 
     def part(self, repo_id: str) -> int:
         """Return how many bytes lie here of downloads that were cut off."""
-        return sum(path.stat().st_size for path in (self._folder(repo_id) / "blobs").glob(f"*{_PART}"))
+        size = 0
+        for path in (self._folder(repo_id) / "blobs").glob(f"*{_PART}"):
+            with suppress(OSError):  # one that ends meanwhile has another name
+                size += path.stat().st_size
+        return size
 
     def remove(self, repo_id: str, name: str = "") -> int:
-        """Delete a file of a repository, or the whole, and what was cut off; return how many bytes that freed."""
+        """Delete a file of a repository, or all that makes an embedder, and what was cut off; return the bytes freed.
+
+        What other programs keep of the repository stays.
+        """
         folder = self._folder(repo_id)
         before = _bytes_in(folder)
         for part in (folder / "blobs").glob(f"*{_PART}"):
             part.unlink(missing_ok=True)
-        for link in folder.glob(f"snapshots/*/{name}") if name else ():
-            blob = link.parent / link.readlink() if link.is_symlink() else link
-            link.unlink()
-            blob.unlink(missing_ok=True)
-        if not name or not any(path.is_file() for path in folder.glob("snapshots/**/*")):  # others share this folder
+        for snapshot in folder.glob("snapshots/*"):
+            for link in [path for path in snapshot.rglob("*") if path.is_file() or path.is_symlink()]:
+                own = link.relative_to(snapshot).as_posix()
+                if own == name or (not name and _of_embedder(own)):
+                    blob = link.parent / link.readlink() if link.is_symlink() else link
+                    link.unlink()
+                    blob.unlink(missing_ok=True)
+        if not any(path.is_file() for path in folder.glob("snapshots/**/*")):
             shutil.rmtree(folder, ignore_errors=True)
         return before - _bytes_in(folder)
 
@@ -233,20 +244,20 @@ def fetch_folder(repo_id: str, *, offline: bool, variable: str = "FOOTNOTE_EMBED
     `variable` is the setting that names it.
     """
     require_repo_id(repo_id, variable, f"a folder, or a Hub id such as {_EXAMPLES[variable]}")
-    # imported here, like all of the Hub's: without a Hub model nothing of it is needed
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     hub = Hub(offline=offline)
-    patterns, never = list(_EMBEDDER_FILES), list(_NEVER)
-    try:
-        folder = Path(snapshot_download(repo_id, allow_patterns=patterns, ignore_patterns=never, local_files_only=True))
-    except LocalEntryNotFoundError:
-        repo = hub.describe(repo_id)
+    folder = hub.snapshot(repo_id)
+    names = names_in(folder) if folder else []
+    # another program may have fetched a part of it; without modules.json it would be pooled as nobody meant it to be
+    if folder is None or not is_safe(names) or (variable == "FOOTNOTE_EMBEDDER" and "modules.json" not in names):
+        try:
+            repo = hub.describe(repo_id)
+        except Unreachable:
+            if folder is None or not is_safe(names):
+                raise
+            return folder
         require_safe(repo_id, [file.name for file in repo.embedder()], variable)
         hub.fetch(repo, repo.embedder(), Event(), _on_terminal)
         folder = _there(hub, repo_id)
-    require_safe(repo_id, [path.relative_to(folder).as_posix() for path in folder.rglob("*")], variable)
     return folder
 
 
@@ -281,11 +292,21 @@ def is_repo_id(name: str) -> bool:
 
 def require_safe(repo_id: str, names: Sequence[str], variable: str = "FOOTNOTE_EMBEDDER") -> None:
     """Raise ModelError if these are not the files of a model that loads without running code of its own."""
-    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
+    if not is_safe(names):
         raise ModelError(
             f"{repo_id} holds no model that sentence-transformers can load safely (config.json and .safetensors). "
             f"Set {variable} to another model."
         )
+
+
+def is_safe(names: Sequence[str]) -> bool:
+    """Say whether these are the files of a model that loads without running code of its own."""
+    return "config.json" in names and any(name.endswith(".safetensors") for name in names)
+
+
+def names_in(folder: Path) -> list[str]:
+    """List the files in a folder and below it, as a repository names them."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def sha256(path: Path) -> str:

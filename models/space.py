@@ -75,7 +75,7 @@ def _on_gpu() -> None:
 
 
 def _require_id(repo: str) -> None:
-    if not is_repo_id(repo) or "/" not in repo:
+    if not is_repo_id(repo):
         raise ModelError(f"{repo} is no name of a repository. Give one such as your-name/my-posts.")
 
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from models.embedder import packaged as packaged_embedder
 from models.gguf import ENCODERS, Header, read_header
-from models.hub import Hub, HubFile, Repo, is_repo_id
+from models.hub import Hub, HubFile, Repo, is_repo_id, is_safe, names_in
 from models.machine import memory
 from models.writer import CONTEXT, require_writer
 from models.writer import packaged as packaged_writer
@@ -34,7 +34,6 @@ _EMBEDDING = 600e6  # bytes that an embedder takes beside its weights: a batch o
 _KEEPING, _KEEPING_SHARE = 100e6, 0.15
 """Bytes, and share of a file's size, that what it keeps of a prompt may take, before its header is here to say."""
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.IGNORECASE)
-_WEIGHTS = (".safetensors",)
 _MOST_FOUND = 40  # files of one repository that are offered
 SHIPPED: dict[ModelKind, Model] = {
     "writer": Model(
@@ -168,7 +167,8 @@ class HubStock:
         if folder is None:
             return None
         if kind == "embedder":
-            whole = (folder / "config.json").exists() and any(folder.glob("**/*.safetensors"))
+            names = names_in(folder)
+            whole = is_safe(names) and "modules.json" in names  # another program may have fetched a part of it
             return _described(Model(kind, setting, repo_id.partition("/")[2]), folder) if whole else None
         for file in sorted(folder.rglob("*.gguf")):
             name = file.relative_to(folder).as_posix()
@@ -232,7 +232,7 @@ class HubStock:
         if not _exists(path):
             raise ModelError(f"There is nothing at {path}. Check the path.")
         kind: ModelKind = "embedder" if path.is_dir() else "writer"
-        if kind == "embedder" and not ((path / "config.json").exists() and any(path.glob("**/*.safetensors"))):
+        if kind == "embedder" and not is_safe(names_in(path)):
             raise ModelError(
                 f"{path} is a folder without a model that sentence-transformers can load safely (config.json and "
                 ".safetensors). Name another, or a .gguf file."
@@ -280,13 +280,12 @@ def _writers(repo: Repo, files: list[HubFile], pattern: str) -> list[Model]:
 
 def _embedder(repo: Repo) -> Model:
     files = repo.embedder()
-    names = [file.name for file in files]
-    if "config.json" not in names or not any(name.endswith(_WEIGHTS) for name in names):
+    if not is_safe([file.name for file in files]):
         raise ModelError(
             f"{repo.id} holds no model that sentence-transformers can load safely (config.json and .safetensors). "
             "Choose another."
         )
-    weights = sum(file.size for file in files if file.name.endswith(_WEIGHTS))
+    weights = sum(file.size for file in files if file.name.endswith(".safetensors"))
     return Model(
         "embedder",
         repo.id,
@@ -313,7 +312,7 @@ def _described(model: Model, place: Path) -> Model:
             place=str(place),
         )
     files = [path for path in place.rglob("*") if path.is_file()]
-    weights = sum(path.stat().st_size for path in files if path.suffix in _WEIGHTS)
+    weights = sum(path.stat().st_size for path in files if path.suffix == ".safetensors")
     return replace(
         model,
         size=sum(path.stat().st_size for path in files),

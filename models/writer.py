@@ -210,9 +210,11 @@ class LlamaWriter:
                     _set_abort(model, llama_cpp.ggml_abort_callback())
                 written += 1
                 yield decoder.decode(model.detokenize([token]))
-        except RuntimeError:
+        except RuntimeError as error:
             if not stop.is_set():  # an aborted read of the prompt ends as a RuntimeError
-                raise
+                raise ModelError(
+                    f"{self.name} broke off ({error}). Ask again; if it happens again, choose a smaller writer."
+                ) from error
         finally:
             _set_abort(model, self._keep_alive)
             model.reset()
@@ -315,8 +317,13 @@ def _load(file: Path) -> Any:
         require_writer(file, read_header(file))
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     share_cores()
-    # imported here: loading the library takes time, and the page must be up before it
-    import llama_cpp
+    try:
+        # imported here: loading the library takes time, and the page must be up before it
+        import llama_cpp
+    except (ImportError, OSError, RuntimeError) as error:
+        raise ModelError(
+            f"llama.cpp, which runs the writer, cannot be loaded here ({error}). Install llama-cpp-python again."
+        ) from error
 
     cores = usable_cores()
     try:

@@ -20,13 +20,14 @@ from rag.finding.cut import cut
 from rag.incoming.wire import Stopped
 from rag.indexing import Indexing
 from rag.measuring.questions import make_questions
-from rag.ports import Catalogue, Embedder, Stock, Vectors, Workshop, Writer
+from rag.ports import Catalogue, Embedder, Progress, Stock, Vectors, Workshop, Writer
 from rag.records import InUse, Manifest, Model, ModelKind, Passage, Prompt, Segment
 from rag.tuning.exam import LEAST, WORSE, Questions, hybrid
 
 VARIABLES: dict[ModelKind, str] = {"writer": "FOOTNOTE_WRITER", "embedder": "FOOTNOTE_EMBEDDER"}
 QUESTIONS = 100  # made of the posts, that another embedder is measured with
 TIGHT = 0.7  # share of the machine's memory from which a model is a tight fit
+_TUNED = "The search model is being tuned. Wait until that has ended, or cancel it, and choose again."
 _OWN = "models"  # the note of the models that a person named or fetched
 _SETTLED_S = 1.0  # of a download, before its speed is told
 _HELLO = Prompt((Segment("user", "Hello", False),), (), 0)
@@ -59,10 +60,9 @@ class Choosing:
         tuned: Path,
         fixed: Mapping[ModelKind, str],
         exchange: Callable[[Writer], None],
-        tuning: Callable[[], bool],
     ) -> None:
         """Join the parts. `tuned` is the folder of tuned models, `fixed` what the environment names; `exchange` puts a
-        writer in the place of the one in use; `tuning` says whether the embedder is being tuned."""
+        writer in the place of the one in use."""
         self._stock = stock
         self._catalogue = catalogue
         self._indexing = indexing
@@ -70,7 +70,6 @@ class Choosing:
         self._tuned = tuned
         self._fixed = fixed
         self._exchange = exchange
-        self._tuning = tuning
         self._writer = fixed.get("writer") or chosen_writer(catalogue, stock)
         self._looked: dict[str, Model] = {}
         self.troubles: dict[str, str] = {}
@@ -150,8 +149,8 @@ class Choosing:
         model = self._find(kind, setting)
         if not model.place:
             raise NotFound(f"{model.name} is not on this machine. Download it first.")
-        if kind == "embedder" and self._tuning():
-            raise Busy("The search model is being tuned. Wait until that has ended, or cancel it, and choose again.")
+        if kind == "embedder" and self._indexing.exchanging.locked() and not self.changing.running:
+            raise Busy(_TUNED)
         if not self.changing.begin(lambda stop: self._use(model, anyway, stop)):
             raise Busy("Another model is being put into use. Wait until that has ended.")
 
@@ -197,7 +196,8 @@ class Choosing:
         return self._writer if kind == "writer" else self._embedder_setting()
 
     def _embedder_setting(self) -> str:
-        return chosen_embedder(self._indexing.index.stored(), self._fixed.get("embedder", ""), self._tuned)
+        fixed, noted = self._fixed.get("embedder", ""), self._catalogue.fact("embedder")
+        return chosen_embedder(self._indexing.index.stored(), fixed, noted, self._tuned)
 
     def _known_as(self, kind: ModelKind, setting: str) -> Model:
         """Return a model in use with all that is known of it."""
@@ -279,8 +279,13 @@ class Choosing:
                 )
             if model.kind == "writer":
                 self._use_writer(model)
+            elif self._indexing.exchanging.acquire(blocking=False):
+                try:
+                    self._use_embedder(model, anyway, stop)
+                finally:
+                    self._indexing.exchanging.release()
             else:
-                self._use_embedder(model, anyway, stop)
+                raise Busy(_TUNED)
             if model.setting and all(known.setting != model.setting for known in self.offers(model.kind)):
                 self.name(model)
         finally:
@@ -309,7 +314,7 @@ class Choosing:
         self.stage = f"Putting {model.name} into use"
         use = InUse(embedder.fingerprint, embedder.dimension, setting=model.setting)
         # what a person chose can be chosen again; only a tuned model is gone back to on the tab Quality
-        self._indexing.swap(embedder, use, former=former if former.model else None)
+        self._indexing.swap(embedder, use, former=former if former.model else None, report=self._reading(stop))
         self._workshop.choose(model.setting)
         self._catalogue.note("embedder", model.setting)
         self.said = f"{model.name} searches from now on. {found.sentence(model.name) if found else ''}".rstrip()
@@ -326,15 +331,19 @@ class Choosing:
             return None
         asked = _asked([(question.text, question.passage) for question in made], passages)
         before = hybrid(asked, library, old, self._vectors(passages, self._indexing.embedder, old.dimension))
+        vectors = self._indexing.vectors(passages, self._reading(stop), embedder)
+        self.stage = "Measuring what it finds"
+        return _Found(before, hybrid(asked, library, embedder, vectors))
 
-        def told(done: int, total: int) -> None:
+    def _reading(self, stop: Event) -> Progress:
+        """Return a report that says how far it is, and ends it when it is to stop."""
+
+        def report(done: int, total: int) -> None:
             self.stage = f"Reading your posts: {done:,} of {total:,} passages"
             if stop.is_set():
                 raise Stopped
 
-        vectors = self._indexing.vectors(passages, told, embedder)
-        self.stage = "Measuring what it finds"
-        return _Found(before, hybrid(asked, library, embedder, vectors))
+        return report
 
     def _vectors(self, passages: Sequence[Passage], embedder: Embedder, dimension: int) -> Vectors:
         return cut(self._indexing.vectors(passages, embedder=embedder), dimension)
@@ -365,16 +374,17 @@ def chosen_writer(catalogue: Catalogue, stock: Stock) -> str:
         return ""
 
 
-def chosen_embedder(index: Manifest | None, fixed: str, tuned: Path) -> str:
-    """Return the embedder that an index was built with, as a setting; `fixed` is what the environment names, and wins
-    over all but what was tuned in the folder `tuned` while it named the same."""
+def chosen_embedder(index: Manifest | None, fixed: str, noted: str, tuned: Path) -> str:
+    """Return the embedder to search with, as a setting.
+
+    The one that the environment names (`fixed`) wins over all but what was tuned in the folder `tuned` while it named
+    the same; then comes the one that the index was built with, then the one that a person chose (`noted`).
+    """
     use = index.embedder if index else None
-    if use is None:
-        return fixed
-    if use.model and (not fixed or fixed == use.base):
+    if use and use.model and (not fixed or fixed == use.base):
         folder = tuned / Path(use.model).name
-        return str(folder) if folder.is_dir() else fixed
-    return fixed or use.setting
+        return str(folder) if folder.is_dir() else fixed or noted
+    return fixed or (use.setting if use else "") or noted
 
 
 @dataclass(frozen=True)

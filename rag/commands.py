@@ -125,6 +125,8 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
     for name in ("pairs", "file", *(["folder"] if parsed.command == "export" else [])):
         if arguments.get(name):
             arguments[name] = os.path.abspath(os.path.expanduser(arguments[name]))
+    if os.path.isdir(base := os.path.expanduser(arguments.get("base") or "")):  # else it is an id on the Hub
+        arguments["base"] = os.path.abspath(base)
     if arguments.get("id"):
         arguments["id"] = printable(arguments["id"])
     return arguments

@@ -69,7 +69,7 @@ from rag.records import (
     Turn,
 )
 from rag.search import clean_question, search
-from rag.tuning.roundtrip import FIRST
+from rag.tuning.roundtrip import first_of
 from rag.tuning.run import Tuning
 
 CHECKED_EVERY = timedelta(days=1)
@@ -112,7 +112,6 @@ class Engine:
         self._library = library
         self._catalogue = catalogue
         self._index = index
-        self._writer = writer
         self._beside = beside
         self._shown = cast(Library, JoinedLibrary(library, beside._library)) if beside else library
         self._near = JoinedNeighbours(index, beside._index) if beside else index
@@ -122,9 +121,8 @@ class Engine:
         self._fetcher = fetcher
         self._inbox = inbox
         self._refused_uploads: dict[str, Path] = {}
-        self._writer_trouble = ""
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
-        self._indexing = Indexing(library, index, embedder, lambda: self._asked._writer.forget())
+        self._indexing = Indexing(library, index, embedder, lambda: self._host._writer.forget())
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self.jobs = Jobs()
@@ -142,16 +140,15 @@ class Engine:
             models,
             fixed.get("embedder", ""),
             question_writer,
-            lambda question: [hit.passage for hit in self.search(question, limit=FIRST).hits],
+            lambda question: [hit.passage for hit in self.search(question, limit=first_of(library)).hits],
         )
         """Tuning the embedder on these posts."""
-        self.choosing = Choosing(
-            stock, catalogue, self._indexing, workshop, models, fixed, self._write_with, lambda: self.tuning.running
-        )
+        self.choosing = Choosing(stock, catalogue, self._indexing, workshop, models, fixed, self._write_with)
         """Which models are in use."""
         self._workshop, self._stock = workshop, stock
         self._idle = Idle()
-        self._trial = Trial(catalogue, writer)
+        if not beside:  # nobody else holds a writer: one that is exchanged has to go
+            self._write_with(writer)
         self.talks = Talks(conversations, library)
         """The conversations that are kept."""
 
@@ -163,7 +160,7 @@ class Engine:
     @property
     def trouble(self) -> str:
         """What is wrong with models or index, for people; empty when nothing is."""
-        return self._indexing.trouble or ("" if self._writer.ready else self._writer_trouble)
+        return self._indexing.trouble or ("" if self._host._writer.ready else self._host._writer_trouble)
 
     def prepare(self, report: Progress = silent) -> None:
         """Load the embedder and open the index, once; rebuild the index if it is missing, damaged or another's."""
@@ -175,10 +172,10 @@ class Engine:
     @property
     def outdated(self) -> bool:
         """Whether the engine beside has another search model by now, so that the two indexes do not fit any more."""
-        return self._asked is not self and self._indexing.in_use.embedder != self._asked._indexing.in_use.embedder
+        return self._host is not self and self._indexing.in_use.embedder != self._host._indexing.in_use.embedder
 
     @property
-    def _asked(self) -> Engine:
+    def _host(self) -> Engine:
         """The engine whose models, and whose scale of what is near, answer here."""
         return self._beside or self
 
@@ -189,27 +186,27 @@ class Engine:
         except FootnoteError as error:
             self._indexing.trouble = str(error)
         try:
-            self._writer.load()
+            self._host._writer.load()
         except FootnoteError as error:
-            self._writer_trouble = str(error)
+            self._host._writer_trouble = str(error)
 
     def try_writer(self) -> None:
         """Find out how much a new writer can read, while nobody asks anything; give up for now if that takes long."""
         for _ in range(_TRIES):
-            if not self._writer.ready or self._trial.settled or self._idle.closed:
+            if not self._host._writer.ready or self._host._trial.settled or self._idle.closed:
                 return
             with self._idle.turn() as stop:
                 try:
-                    self._trial.run(stop)
+                    self._host._trial.run(stop)
                 except ModelError:
                     return  # whoever asks the writer will be told
             time.sleep(_TRY_AGAIN_S)
 
     def expect(self, questions: Sequence[str], turns: Sequence[Turn] = (), wait_s: float = 0.0) -> None:
         """Read ahead, once it has been quiet for so long, for questions that may come. One that does come ends it."""
-        if self._indexing.prepared and self._writer.ready:
-            self._trial.apply()
-            if self._writer.passages > 1:  # with one, there is little to read, and nothing is kept of it
+        if self._indexing.prepared and self._host._writer.ready:
+            self._host._trial.apply()
+            if self._host._writer.passages > 1:  # with one, there is little to read, and nothing is kept of it
                 self._idle.later(lambda stop: self._read_ahead(questions, turns, stop), wait_s)
 
     def add(self, chosen: Iterable[Chosen | str]) -> Job:
@@ -326,7 +323,7 @@ class Engine:
         asked = parse(clean_question(question))
         if not asked.text:
             raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        indexing = self._asked._indexing
+        indexing = self._host._indexing
         return indexing.steady(
             lambda: search(
                 asked.text,
@@ -347,8 +344,8 @@ class Engine:
 
         `turns` are the earlier ones of the conversation, oldest first: the question may lean on them.
         """
-        self._asked._idle.interrupt()
-        self._asked._trial.apply()
+        self._host._idle.interrupt()
+        self._host._trial.apply()
         stop = stop or Event()
         clock = Clock()
         answer = Answer(clean_question(question), status="Searching your posts…")
@@ -371,8 +368,8 @@ class Engine:
         if found.coverage == "not covered":
             yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
             return
-        verifier = Verifier(answer.asked, answer.hits, self._asked._indexing.embedder, self._nli)
-        yield from write(answer, verifier, self._asked._writer, stop, clock, turns)
+        verifier = Verifier(answer.asked, answer.hits, self._host._indexing.embedder, self._nli)
+        yield from write(answer, verifier, self._host._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
@@ -393,7 +390,7 @@ class Engine:
 
     def checks(self) -> list[Check]:
         """Check every part: models and checksums, library integrity, index self-test; mends the index first."""
-        checks = self._indexing.embedder.checks() + self._writer.checks() + self._library.checks()
+        checks = self._indexing.embedder.checks() + self._host._writer.checks() + self._library.checks()
         checks += [check for part in (self._reranker, self._nli) if part for check in part.checks()]
         if not checks[0].ok:
             return [*checks, Check("index self-test", False, "not run: it needs the embedder")]
@@ -421,7 +418,7 @@ class Engine:
             conversations,
             index,
             self._indexing.embedder,
-            self._writer,
+            self._host._writer,
             readers,
             Fetcher(),
             self._workshop,
@@ -435,7 +432,7 @@ class Engine:
 
     def forget_read(self) -> None:
         """Let the writer forget what it has read: some of it has gone."""
-        self._writer.forget()
+        self._host._writer.forget()
 
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
@@ -459,12 +456,12 @@ class Engine:
                 with suppress(BadQuestion):  # half a filter, while it is being typed
                     found = self.search(question, turns=turns)
                     if found.coverage != "not covered":
-                        self._writer.warm(compose(found.question, found.hits, self._writer), stop)
+                        self._host._writer.warm(compose(found.question, found.hits, self._host._writer), stop)
 
     def _refusal(self, answer: Answer) -> Answer:
         if not self._shown.count()[0]:
             return replace(answer, text=REFUSAL, note="There are no posts yet. Add some first.")
-        if not self._asked._indexing.prepared:
+        if not self._host._indexing.prepared:
             return replace(answer, text=BUILDING)
         return replace(answer, text=REFUSAL)
 

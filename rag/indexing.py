@@ -47,6 +47,8 @@ class Indexing:
         self.embedder = embedder
         self.changing = threading.RLock()
         """Held by whoever changes posts or index."""
+        self.exchanging = threading.Lock()
+        """Held by whoever tunes or chooses another embedder, from the first look to the exchange: one at a time."""
         self.activity = ""
         """What goes on in the background, for people; empty when nothing does."""
         self.trouble = ""
@@ -94,11 +96,13 @@ class Indexing:
         if embedder.fingerprint != use.fingerprint:
             raise ModelError(f"{embedder.name} is not the model that was meant. Choose one on the tab Models.")
         try:
-            self.vectors(self.library.passages(), self.tell("Reading your posts with the new model", report), embedder)
+            resplit = self._splitter_of(embedder) != self.library.splitter()
+            passages = self._split_all(embedder) if resplit else self.library.passages()
+            self.vectors(passages, self.tell("Reading your posts with the new model", report), embedder)
         finally:
             self.activity = ""
-        with self.changing:
-            splitter = self._splitter() if _sizes(embedder) == _sizes(self.embedder) else _splitter(embedder)
+        with self.changing:  # what came meanwhile is embedded by the exchange
+            splitter = self._splitter_of(embedder)
             resplit = splitter != self.library.splitter()
             if resplit:
                 self.library.replace_passages(self._split_all(embedder), splitter)
@@ -316,6 +320,10 @@ class Indexing:
             stored and stored.fingerprint == self.embedder.fingerprint and stored.splitter.startswith(f"{SPLITTER} ")
         )
         return stored.splitter if stored and tuned else _splitter(self.embedder)
+
+    def _splitter_of(self, embedder: Embedder) -> str:
+        """Return the rules by which passages are to be made for another embedder."""
+        return self._splitter() if _sizes(embedder) == _sizes(self.embedder) else _splitter(embedder)
 
     def _cut(self, vectors: Vectors) -> Vectors:
         return cut(vectors, self._use.dimension) if self._use else vectors

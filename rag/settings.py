@@ -97,10 +97,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         embedder=environment.get("FOOTNOTE_EMBEDDER", "").strip(),
         reranker=environment.get("FOOTNOTE_RERANKER", "").strip(),
         nli=environment.get("FOOTNOTE_NLI", "").strip(),
-        writer=_writer(environment.get("FOOTNOTE_WRITER", "").strip()),
+        writer=_writer(environment, "FOOTNOTE_WRITER"),
         writer_model=environment.get("FOOTNOTE_WRITER_MODEL", "").strip(),
         writer_key=environment.get("FOOTNOTE_WRITER_KEY", "").strip(),
-        question_writer=_writer(environment.get("FOOTNOTE_QUESTION_WRITER", "").strip()),
+        question_writer=_writer(environment, "FOOTNOTE_QUESTION_WRITER"),
         host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
@@ -116,8 +116,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-def _writer(value: str) -> str:
-    """Return the writer's setting, an address without what must not stand in it."""
+def _writer(environment: Mapping[str, str], name: str) -> str:
+    """Return a writer's setting, an address without what must not stand in it."""
+    value = environment.get(name, "").strip()
     if not value.startswith(("http://", "https://")):
         return value
     try:
@@ -127,7 +128,7 @@ def _writer(value: str) -> str:
         sound = False
     if not sound or parts.username is not None or parts.query or parts.fragment:
         raise BadSetting(
-            "FOOTNOTE_WRITER cannot be used. Set it to a server's address such as http://127.0.0.1:8080, and its key, "
+            f"{name} cannot be used. Set it to a server's address such as http://127.0.0.1:8080, and its key, "
             "if it has one, as FOOTNOTE_WRITER_KEY."
         )
     return value

@@ -48,6 +48,7 @@ _LOOK_S = 0.5  # how often whoever waits looks at the line
 _SWEEP_S = 60
 _KNOWN = 10_000  # visitors without posts, and sessions, that are remembered; the oldest are forgotten first
 _WINDOW_S = 600.0
+_COUNTING = threading.Lock()
 _CLOSE = "Ask again in a few minutes."
 
 
@@ -173,12 +174,15 @@ class Visitors:
                 )
             visit.has_posts = True
         folder = self._folder / secrets.token_hex(8)
+        engine: Engine | None = None
         try:
             folder.mkdir(parents=True, mode=0o700)
             engine = self._make(folder, _Few(self._readers, self.allowed))
             engine.prepare()
         except BaseException:
             visit.has_posts = False
+            if engine:
+                engine.close()
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return engine, folder
@@ -248,8 +252,7 @@ class Visit:
     def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
         """Yield a growing answer, and before it how many are to come first. Raise BadQuestion or Busy."""
         asked, stop = Answer(clean_question(question)), stop or Event()
-        allowed, now = self._visitors.allowed, self._visitors.clock()
-        _count(self._asked, now, 1, allowed.questions * (1 if self.name else _NOBODIES))
+        self._count_question()
         with self._visitors.line.place(self.name) as ahead:
             before = 0
             while (left := ahead()) and not stop.is_set():
@@ -264,8 +267,7 @@ class Visit:
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = 8) -> Found:
         """Return the passages that fit a question best. Raise BadQuestion or Busy."""
-        most = self._visitors.allowed.questions * (1 if self.name else _NOBODIES)
-        _count(self._asked, self._visitors.clock(), 1, most)
+        self._count_question()
         return self._engine.search(question, mode, limit)
 
     def prepare(self, report: Progress = silent) -> None:
@@ -346,6 +348,10 @@ class Visit:
             self._owner.forget_read()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _count_question(self) -> None:
+        most = self._visitors.allowed.questions * (1 if self.name else _NOBODIES)
+        _count(self._asked, self._visitors.clock(), 1, most)
 
     @property
     def _owner(self) -> Engine:
@@ -438,8 +444,9 @@ _NO_COOKIE = (
 
 def _count(spent: deque[tuple[float, int]], now: float, more: int, most: int) -> None:
     """Count something against a limit for ten minutes. Raise Busy, and count nothing, if it would be passed."""
-    while spent and spent[0][0] <= now - _WINDOW_S:
-        spent.popleft()
-    if sum(count for _, count in spent) + more > most:
-        raise Busy(f"That is more than one visitor may ask for within ten minutes. {_CLOSE}")
-    spent.append((now, more))
+    with _COUNTING:
+        while spent and spent[0][0] <= now - _WINDOW_S:
+            spent.popleft()
+        if sum(count for _, count in spent) + more > most:
+            raise Busy(f"That is more than one visitor may ask for within ten minutes. {_CLOSE}")
+        spent.append((now, more))

@@ -123,7 +123,7 @@ class SqliteVault:
         with self._library.reading() as db:
             db.execute("ATTACH ? AS snapshot", (str(copy),))
             try:
-                with self._library.transaction():
+                with self._library.transaction(posts=True):
                     db.execute("PRAGMA defer_foreign_keys = ON")
                     for table in ("conversations", *_tables(db)):  # first: a post's removal would rewrite each turn
                         db.execute(f"DELETE FROM main.{table} {_of_the_posts(table)}")

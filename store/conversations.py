@@ -97,8 +97,7 @@ class SqliteConversations:
         """Delete a conversation, words overwritten; one that is gone already does no harm."""
         with self._library.transaction() as db:
             db.execute("DELETE FROM conversations WHERE id = ?", (talk_id,))
-        with self._library.reading() as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the log has its words
+        self._library.empty_log()  # until then it has its words
 
 
 def _there(db: sqlite3.Connection, post_ids: Iterable[str]) -> set[str]:

@@ -209,6 +209,7 @@ class SqliteLibrary:
         self._path = path
         self._lock = threading.RLock()
         self._in_transaction = False
+        self._log_is_due = False
         self._forget()
         self._kept = b""  # 1 at each id that `_saying` may return
         with _explained(path):
@@ -238,7 +239,7 @@ class SqliteLibrary:
 
         `place` is the file or address it was read from; `sketch` is what its copies are known by.
         """
-        with self.transaction() as db:
+        with self.transaction(posts=True) as db:
             row = db.execute("SELECT id FROM posts WHERE source = ?", (post.source,)).fetchone()
             post_id = row[0] if row else _free_id(db, post)
             if row:
@@ -310,7 +311,7 @@ class SqliteLibrary:
     def leave(self, source: str) -> tuple[str | None, list[int]]:
         """Let go of a source that is gone; return (id of the post if nothing else led to it and it is now removed, ids
         of its passages)."""
-        with self.transaction() as db:
+        with self.transaction(posts=True) as db:
             row = db.execute("SELECT post_id FROM origins WHERE source = ?", (source,)).fetchone()
             db.execute("DELETE FROM origins WHERE source = ?", (source,))
             if not row:
@@ -330,7 +331,7 @@ class SqliteLibrary:
 
     def remove(self, post_id: str) -> list[int]:
         """Remove a post; return the ids of the passages that went. Raise NotFound."""
-        with self.transaction() as db:
+        with self.transaction(posts=True) as db:
             self._require(db, post_id)
             ways = db.execute("SELECT source, place FROM origins WHERE post_id = ?", (post_id,)).fetchall()
             # by their ids: what is removed is not to be named on the disk any more
@@ -343,7 +344,7 @@ class SqliteLibrary:
 
     def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:
         """Replace every passage in one transaction; those that did not change keep their ids."""
-        with self.transaction() as db:
+        with self.transaction(posts=True) as db:
             rows = db.execute(f"SELECT {_PASSAGE_COLUMNS} FROM passages").fetchall()
             old = {_key(passage): passage.id for passage in map(_passage, rows)}
             kept = {old[_key(passage)] for passage in passages if _key(passage) in old}
@@ -484,8 +485,13 @@ class SqliteLibrary:
         """Overwrite what was removed wherever SQLite still has it: in FTS5's older segments, then in the WAL file."""
         with self.transaction() as db:
             db.execute("INSERT INTO passage_words (passage_words) VALUES ('optimize')")
+        self.empty_log()
+
+    def empty_log(self) -> None:
+        """Overwrite what was removed in the WAL file: now, or after the next change if a backup reads just now."""
         with self._lock, _explained(self._path):
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._log_is_due = bool(busy)
 
     def checks(self) -> list[Check]:
         """Run SQLite's integrity_check, foreign_key_check and FTS5's integrity-check."""
@@ -513,7 +519,7 @@ class SqliteLibrary:
 
     def _forget(self) -> None:
         """Forget what is remembered until posts change."""
-        self._shelf, self._narrowed, self._full_text = None, None, None
+        self._shelf, self._narrowed, self._full_text, self._changed = None, None, None, False
 
     def _saying(self, db: sqlite3.Connection, phrase: str, among: Ids) -> Ids:
         """Return which of the passages say a phrase word for word, in any case: full-text search knows only stems."""
@@ -567,9 +573,13 @@ class SqliteLibrary:
             yield self._db
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection for changes that are done all or none; one inside another is part of it."""
+    def transaction(self, *, posts: bool = False) -> Iterator[sqlite3.Connection]:
+        """Lend the connection for changes that are done all or none; one inside another is part of it.
+
+        `posts`: posts or passages change, and what is remembered of them is forgotten.
+        """
         with self._lock, _explained(self._path):
+            self._changed |= posts
             if self._in_transaction:
                 yield self._db
                 return
@@ -580,9 +590,12 @@ class SqliteLibrary:
                 self._db.execute("COMMIT")
             finally:
                 self._in_transaction = False
-                self._forget()
+                if self._changed:
+                    self._forget()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
+            if self._log_is_due:
+                self.empty_log()
 
 
 def _rarest(full_text: FullText, words: Sequence[str]) -> list[str]:

@@ -175,7 +175,8 @@ class TestEmbedder:
         assert stocked.engine.search("starter").hits
         assert stocked.engine.choosing.in_use()[1].name == "Spelt"
         assert stocked.workshop.chosen == SPELT.setting
-        assert chosen_embedder(manifest, "", Path("models")) == SPELT.setting
+        assert chosen_embedder(manifest, "", "", Path("models")) == SPELT.setting
+        assert chosen_embedder(None, "", stocked.catalogue.fact("embedder"), Path("models")) == SPELT.setting
         assert Manifest.from_dict(manifest.as_dict()) == manifest
 
     def test_back_to_the_one_that_ships(self, stocked: House) -> None:
@@ -231,6 +232,45 @@ class TestEmbedder:
         assert stocked.index.stored().fingerprint == stocked.embedder.fingerprint
         assert stocked.engine.search("starter").hits
 
+    def test_one_that_sizes_passages_otherwise_reads_them_before_anything_is_exchanged(
+        self, stocked: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        add_posts(stocked)
+        fetched(stocked, SPELT)
+        spelt, indexing = stocked.stock.embedders[SPELT.setting], stocked.engine._indexing
+        spelt.max_tokens = 24
+        swaps = indexing.index.rebuild
+        before = stocked.engine.count()[1]
+
+        def rebuild(*given: object) -> None:
+            reading.append(len(spelt.encoded))
+            swaps(*given)
+
+        reading: list[int] = []
+        replace_passages = stocked.library.replace_passages
+        monkeypatch.setattr(
+            stocked.library,
+            "replace_passages",
+            lambda *given: (reading.append(len(spelt.encoded)), replace_passages(*given)),
+        )
+        monkeypatch.setattr(indexing.index, "rebuild", rebuild)
+        assert used(stocked, SPELT, anyway=True).changing.failure == ""
+        assert stocked.engine.count()[1] > before
+        assert len(reading) == 2
+        assert reading[0] == reading[1] > 0  # nothing is left to be read while the old index has lost its passages
+
+    def test_while_one_is_tuned_none_is_chosen_and_the_reverse(self, stocked: House) -> None:
+        add_posts(stocked)
+        fetched(stocked, SPELT)
+        engine = stocked.engine
+        with engine._indexing.exchanging:
+            with pytest.raises(Busy, match="is being tuned"):
+                engine.choosing.use("embedder", SPELT.setting)
+            with pytest.raises(Busy, match="Another search model is being put into use"):
+                engine.tuning.rollback()
+            assert not engine.tuning.running
+        assert "searches from now on" in used(stocked, SPELT).said
+
     def test_an_embedder_that_is_not_what_was_meant_is_not_swapped_in(self, stocked: House) -> None:
         add_posts(stocked)
         with pytest.raises(ModelError, match="is not the model that was meant"):
@@ -238,11 +278,14 @@ class TestEmbedder:
         assert stocked.engine.search("starter").hits
 
     def test_what_an_index_says_of_its_embedder(self, tmp_path: Path) -> None:
-        def chosen(use: InUse, fixed: str = "") -> str:
-            return chosen_embedder(Manifest(use, {}, "rules"), fixed, tmp_path)
+        def chosen(use: InUse, fixed: str = "", noted: str = "") -> str:
+            return chosen_embedder(Manifest(use, {}, "rules"), fixed, noted, tmp_path)
 
         (tmp_path / "tuned").mkdir()
-        assert chosen_embedder(None, "baker/mine", tmp_path) == "baker/mine"
+        assert chosen_embedder(None, "baker/mine", "miller/spelt", tmp_path) == "baker/mine"
+        assert chosen_embedder(None, "", "miller/spelt", tmp_path) == "miller/spelt"
+        assert chosen(InUse("f", 8), noted="miller/spelt") == "miller/spelt"
+        assert chosen(InUse("f", 8, "gone", "baker/mine"), noted="baker/mine") == "baker/mine"
         assert chosen(InUse("f", 8)) == ""
         assert chosen(InUse("f", 8, setting="miller/spelt")) == "miller/spelt"
         assert chosen(InUse("f", 8, setting="miller/spelt"), "baker/mine") == "baker/mine"
@@ -332,6 +375,7 @@ class TestFetching:
         used(stocked, SPELT)
         indexing = stocked.engine._indexing
         tuned = FakeEmbedder("fa1e0000000000bb", dimension=64)
+        (stocked.home / "models" / "spelt-tuned").mkdir(parents=True)
         indexing.swap(tuned, InUse(tuned.fingerprint, 64, "spelt-tuned"), former=indexing.in_use.embedder)
         with pytest.raises(Busy, match="is what the tuned model in use was made of"):
             stocked.engine.choosing.remove("embedder", SPELT.setting)

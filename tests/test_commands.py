@@ -17,8 +17,10 @@ import pytest
 
 import app
 from rag import commands
-from rag.errors import BadFile, ModelError
+from rag.errors import BadFile, ModelError, StoreError
 from rag.records import Check, Post
+from rag.settings import Settings
+from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder
 from tests.house import ROOT, House
@@ -519,6 +521,39 @@ class TestFrontDoor:
     def test_an_address_is_no_path(self) -> None:
         parsed = commands.parser().parse_args(["add", "https://example.com/blog/", "--yes"])
         assert commands.arguments_of(parsed) == {"paths": ["https://example.com/blog/"], "yes": True}
+
+    def test_a_base_to_tune_is_a_folder_where_it_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "mine").mkdir()
+        for typed, meant in (("./mine", str(tmp_path / "mine")), ("baker/mine", "baker/mine")):
+            assert commands.arguments_of(commands.parser().parse_args(["tune", "--base", typed]))["base"] == meant
+
+    def test_a_key_goes_to_the_server_that_it_is_for(self, home: Path) -> None:
+        def key(writer: str, asks: str) -> str:
+            settings = Settings(home, writer=writer, writer_key="secret", question_writer=asks)
+            return app._question_writer(settings, None)._key  # type: ignore[arg-type,union-attr]
+
+        assert key("http://127.0.0.1:8080", "http://127.0.0.1:8080/v1") == "secret"
+        assert key("", "http://127.0.0.1:8080") == "secret"
+        assert key("http://127.0.0.1:8080", "http://other.example:8080") == ""
+
+    def test_eval_measures_the_embedder_in_use(self, home: Path) -> None:
+        assert app._embedder_in_use(Settings(home)) == ""
+        library = SqliteLibrary(home / "library.sqlite3")
+        SqliteCatalogue(library).note("embedder", "miller/spelt")
+        library.close()
+        assert app._embedder_in_use(Settings(home)) == "miller/spelt"
+        assert app._embedder_in_use(Settings(home, embedder="baker/rye")) == "baker/rye"
+
+    def test_what_goes_wrong_behind_the_page_ends_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def fail(error: Exception) -> None:
+            raise error
+
+        app._attempt(lambda: fail(StoreError("The disk is full.")))
+        app._attempt(lambda: fail(RuntimeError("a surprise")))
+        said = capsys.readouterr().err
+        assert said.startswith("The disk is full.\nTraceback")
+        assert "RuntimeError: a surprise" in said
 
     def test_an_empty_house_has_no_posts(self, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert app.main(["posts", "--json"]) == 0

@@ -169,6 +169,24 @@ class TestOutOfOrder:
 
 
 class TestFolder:
+    def test_what_another_program_fetched_a_part_of_is_fetched_whole(
+        self, hub: Hub, tmp_path: Path, fetch: Callable[..., tuple[str, str]]
+    ) -> None:
+        for name, text in (("config.json", "{}"), ("modules.json", "[]"), ("model.safetensors", "weights")):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        hub.files["baker/embed"] = {
+            name: tmp_path / name for name in ("config.json", "modules.json", "model.safetensors")
+        }
+        folder = Path(fetch("folder", "baker/embed")[1])
+        (folder / "modules.json").unlink()
+        assert fetch("folder", "baker/embed", offline=True) == ("fetched", str(folder))  # better than nothing
+        assert fetch("folder", "baker/embed") == ("fetched", str(folder))
+        assert (folder / "modules.json").exists()
+        (folder / "model.safetensors").unlink()
+        assert "FOOTNOTE_OFFLINE is on" in fetch("folder", "baker/embed", offline=True)[1]
+        assert fetch("folder", "baker/embed") == ("fetched", str(folder))
+        assert (folder / "model.safetensors").exists()
+
     def test_a_repository_without_safe_weights_is_refused(
         self, hub: Hub, tmp_path: Path, fetch: Callable[..., tuple[str, str]]
     ) -> None:

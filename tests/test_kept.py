@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -108,6 +110,21 @@ def test_a_deleted_conversation_is_nowhere_on_the_disk_either(house: House) -> N
     talk = Conversation()
     say(house, talk, answer(hits, "Ask the zeppelin captain.", citation=None))
     house.engine.talks.delete(talk.talk)
+    assert b"zeppelin" not in (house.home / "library.sqlite3").read_bytes() + wal(house)
+
+
+def test_what_a_reader_held_back_is_overwritten_with_the_next_change(house: House) -> None:
+    hits = [hit for hit in found_in(house, SOURDOUGH) if FED in hit.passage.text]
+    talk = Conversation()
+    say(house, talk, answer(hits, "Ask the zeppelin captain.", citation=None))
+    with closing(sqlite3.connect(house.home / "library.sqlite3")) as backup:
+        backup.execute("BEGIN")
+        backup.execute("SELECT count(*) FROM turns").fetchone()
+        with house.library.reading() as db:
+            db.execute("PRAGMA busy_timeout = 50")
+        house.engine.talks.delete(talk.talk)
+        assert b"zeppelin" in wal(house)
+    house.catalogue.note("anything", "else")
     assert b"zeppelin" not in (house.home / "library.sqlite3").read_bytes() + wal(house)
 
 

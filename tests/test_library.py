@@ -15,6 +15,7 @@ import pytest
 
 from rag.errors import StoreError
 from rag.records import Mark, Passage
+from store.catalogue import SqliteCatalogue
 from store.gold import SqliteGold
 from store.library import MIGRATIONS, SqliteLibrary, free_bytes
 from tests.fakes import FakeEmbedder
@@ -204,6 +205,19 @@ library._db.set_trace_callback(count)
 put(library, CHANGED)
 """
 """Puts a changed post and kills its own process before the n-th statement."""
+
+
+def test_what_is_no_post_leaves_what_is_remembered_of_them(library: SqliteLibrary) -> None:
+    put(library, SOURDOUGH)
+    library.lexical(["starter"], 5)
+    remembered = library._full_text
+    assert remembered is not None
+    SqliteCatalogue(library).note("writer", "another")
+    assert library._full_text is remembered
+    with library.transaction():  # one inside another is part of it
+        put(library, FLATBREAD)
+    assert library._full_text is None
+    assert library.lexical(["flatbread"], 5)
 
 
 class TestForgetting:

@@ -86,6 +86,11 @@ class TestEmbedder:
         assert embedder.fingerprint == real_embedder.fingerprint
         assert np.allclose(embedder.encode_queries(["bread"]), real_embedder.encode_queries(["bread"]), atol=1e-5)
 
+    def test_what_other_programs_keep_beside_it_changes_nothing(self, model_folder: Path, real_embedder: Any) -> None:
+        (model_folder / "onnx").mkdir()
+        (model_folder / "onnx" / "quantize_config.json").write_text("{}", encoding="utf-8")
+        assert SentenceTransformerEmbedder(str(model_folder), offline=True).fingerprint == real_embedder.fingerprint
+
     def test_other_weights_have_another_fingerprint(self, model_folder: Path, real_embedder: Any) -> None:
         change_last_byte(model_folder / WEIGHTS)
         assert SentenceTransformerEmbedder(str(model_folder)).fingerprint != real_embedder.fingerprint
@@ -189,6 +194,16 @@ class TestWriter:
             "<|im_start|>user\nBread rises.\n\nWhat is bread?<|im_end|>\n<|im_start|>assistant\n"
         )
         assert real_writer.count_tokens(asked("What is bread?", "Bread rises.")) == len(tokens)
+
+    def test_where_llama_cpp_fails_it_is_a_sentence(self, real_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> Any:
+            raise RuntimeError("llama_decode returned -1")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(real_writer._model, "generate", fail)
+            with pytest.raises(ModelError, match=r"broke off \(llama_decode returned -1\)"):
+                write(real_writer, asked("What is bread?", "Bread rises."))
+        assert write(real_writer, asked("What does bread do?", "Bread rises."))
 
     def test_every_character_is_whole(self, real_writer: Any) -> None:
         answer = write(real_writer, asked("Repeat after me: 面包 🥖 Brötchen ärgern", "面包 🥖 Brötchen ärgern"))

@@ -7,6 +7,7 @@ import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,11 @@ STORIES = {
         "<p>In spring the whole drive train goes into a bath of paraffin for an afternoon.</p>",
     ),
 }
+
+
+FEED = """<?xml version="1.0"?><rss version="2.0"><channel><title>Bread</title><link>http://example.org/</link>
+<item><title>Rye</title><link>http://example.org/rye</link><description>Rye bread keeps fresh for a week if it is
+wrapped in linen and lies in a cool, dry place, away from the sun.</description></item></channel></rss>"""
 
 
 def told(progress: Iterable[FileProgress]) -> dict[str, str]:
@@ -144,6 +150,25 @@ class TestFolders:
         assert told(house.engine.sync()) == {"bread.md": "failed"}  # its folder is empty: a disk that is not there?
         house.write("another.md", BICYCLE)
         assert told(house.engine.sync()) == {"bread.md": "vanished"}
+
+    def test_an_export_that_cannot_be_read_just_now_has_not_vanished(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        house.write("flat.md", FLATBREAD)
+        feed = house.write("feed.xml", FEED)
+        house.add(feed.parent)
+        assert house.engine.count()[0] == 2
+        opened = Path.open
+
+        def refuse(path: Path, *given: Any, **more: Any) -> Any:
+            if path.name == "feed.xml":
+                raise PermissionError(13, "Permission denied")
+            return opened(path, *given, **more)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        assert "vanished" not in told(house.engine.sync()).values()
+        told(house.engine.sync(prune=True))
+        assert house.engine.count()[0] == 2
 
     def test_posts_of_an_archive_come_and_vanish_one_by_one(self, house: House) -> None:
         def export(**posts: str) -> None:

@@ -417,6 +417,9 @@ class TestEmbedded:
         loopback.serve_the_embedded()
         here = fetched(stock, MINILM)
         assert (here.kind, here.span, here.name) == ("embedder", 384, "all-MiniLM-L6-v2")
+        other = Path(here.place) / "onnx" / "model.onnx"
+        other.parent.mkdir()
+        other.write_bytes(b"another program's")
         assert sha256(Path(here.place) / "model.safetensors") == sha256(embedded()[0] / "model.safetensors")
 
     def test_the_writer_is_fetched_and_loads(self, loopback: Loopback, stock: HubStock) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rag.errors import BadAddress, BadFile, Busy, NotFound
+from rag.errors import BadAddress, BadFile, Busy, ModelError, NotFound
 from rag.finding.joined import OTHERS
 from rag.ports import Readers
 from rag.visitors import NOBODY, Allowed, Line, Visitors
@@ -20,7 +22,7 @@ from store.conversations import SqliteConversations
 from store.gold import SqliteGold
 from store.library import SqliteLibrary
 from store.vectors import ChromaIndex
-from tests.fakes import DirectReaders
+from tests.fakes import DirectReaders, FakeWriter
 from tests.house import House, outcomes
 from tests.stories import SOURDOUGH
 
@@ -173,6 +175,35 @@ def test_there_is_room_for_so_many_and_a_place_that_is_left_is_free_again(space:
     space.now = 4000
     space.visitors.sweep()
     assert [outcome.state for outcome in space.add("cleo")] == ["added"]
+
+
+def test_a_place_that_cannot_be_made_is_let_go_of_whole(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Any] = []
+    engine = type(space.house.engine)
+    close = engine.close
+    monkeypatch.setattr(engine, "close", lambda self: (closed.append(self), close(self)))
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "prepare", refuse)
+        with pytest.raises(ModelError):
+            space.visitors.visit("anna").add_uploads([space.file("harbour.md", HARBOUR)])
+    assert len(closed) == 1
+    assert not list((space.home / "visitors").iterdir())
+    assert space.add("anna")[-1].state == "added"
+
+
+def refuse(*_: object) -> None:
+    raise ModelError("There is no model.")
+
+
+def test_an_exchanged_writer_goes_though_a_visitor_is_there(space: Space) -> None:
+    space.add("anna")
+    former = weakref.ref(space.house.writer)
+    another = FakeWriter("Moored at pier seven.")
+    space.house.engine._write_with(another)
+    space.house.writer = space.house.stock.writers[""] = another
+    gc.collect()
+    assert former() is None
+    assert "pier seven" in list(space.visitors.visit("anna").ask("Where does the boat lie in the harbour?"))[-1].text
 
 
 def test_a_visitor_may_add_so_many_files(space: Space) -> None:

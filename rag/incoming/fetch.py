@@ -39,6 +39,7 @@ ROBOTS_BYTES = 500_000  # what RFC 9309 asks a crawler to read at least
 LONGEST_REST = 86_400.0  # seconds; a server may not shut a host for longer
 KEEP_ALIVE = 4.0  # seconds; many servers close after 5, and a request must not meet a closing connection
 
+PAGE_BYTES = 25_000_000  # that an answer may hold, expanded
 _INTERNET_ONLY = "Footnote fetches from the internet only; set FOOTNOTE_ALLOW_PRIVATE=1 for a site on your own network."
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _NO_TEXT = ("image/", "audio/", "video/", "font/")
@@ -111,7 +112,7 @@ class Fetcher:
         delay: float = 0.5,
         *,
         seconds: float = 30.0,
-        max_bytes: int = 25_000_000,
+        max_bytes: int = PAGE_BYTES,
         pause: float = 2.0,
         patience: float = 60.0,
     ) -> None:

@@ -64,7 +64,7 @@ def walk(folder: Path, endings: Collection[str], lists_posts: Callable[[bytes], 
             if os.path.commonpath([root, real]) != root or real in seen or not Path(real).exists():
                 continue
             seen.add(real)
-            if PurePath(name).suffix.lower() not in _LISTS or lists_posts(_beginning(path)):
+            if PurePath(name).suffix.lower() not in _LISTS or _may_be_list(path, lists_posts):
                 yield path
 
 
@@ -112,11 +112,12 @@ def _ignored(path: Path, is_folder: bool, rules: list[tuple[Path, GitIgnoreSpec]
     return ignored
 
 
-def _beginning(path: Path) -> bytes:
+def _may_be_list(path: Path, lists_posts: Callable[[bytes], bool]) -> bool:
+    """Say whether a file may list posts, by its beginning; one that cannot be read may, or its posts would vanish."""
     try:
         if not path.is_file():
-            return b""
+            return False
         with path.open("rb") as file:
-            return file.read(_SNIFFED)
+            return lists_posts(file.read(_SNIFFED))
     except OSError:
-        return b""
+        return True

@@ -6,7 +6,6 @@ What was in use before is kept, to go back to."""
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 import uuid
 from collections import Counter
@@ -64,6 +63,7 @@ STAGES = MAKING, TIMING, LEARNING, BEFORE, AFTER = (
 )
 """What is done, one after the other."""
 _BUSY = "A tuning is running already. Wait until it has ended, or cancel it."
+_EXCHANGED = "Another search model is being put into use. Wait until that has ended, or cancel it."
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Tuning(Background):
         self._question_writer = question_writer
         self._passages_for = passages_for
         self._shelf = Shelf(folder, catalogue, indexing, workshop, setting)
-        self._one = threading.Lock()
+        self._going = False
         self.stage = Stage("")
         """How far it is."""
         self.losses: list[float] = []
@@ -146,7 +146,7 @@ class Tuning(Background):
     @property
     def running(self) -> bool:
         """Whether something goes on, begun here or by a command."""
-        return self._one.locked() or super().running
+        return self._going or super().running
 
     @property
     def ready(self) -> bool:
@@ -217,8 +217,9 @@ class Tuning(Background):
     @contextmanager
     def _alone(self, what: str, stop: Event | None = None) -> Iterator[Progress]:
         """Let one at a time do something, and tell how far it is. Raise Busy at once if another does."""
-        if not self._one.acquire(blocking=False):
-            raise Busy(_BUSY)
+        if not self._indexing.exchanging.acquire(blocking=False):
+            raise Busy(_BUSY if self._going else _EXCHANGED)
+        self._going = True
         stop = self._stop = stop or Event()
         self.stage, self.failure = Stage(what), ""
 
@@ -232,7 +233,8 @@ class Tuning(Background):
         finally:
             self.stage = Stage("")
             self.changes += 1
-            self._one.release()
+            self._going = False
+            self._indexing.exchanging.release()
 
     def _steps(self, wanted: Wanted, stop: Event, report: Progress, force: bool) -> Iterator[Stage | Plan | Tuned]:
         began = time.monotonic()
