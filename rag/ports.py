@@ -303,7 +303,7 @@ class Library(Protocol):
         ...
 
     def weights(self, words: Sequence[str]) -> dict[str, float]:
-        """Return how telling each word is here: its inverse document frequency, smoothed where passages are few."""
+        """Return how telling each word is here: its inverse document frequency, smoothed."""
         ...
 
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:

@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 from rag.ports import Ids
 
 _K1, _B = 1.2, 0.75  # FTS5's own
-FEW = 4
-"""Passages from which BM25's own frequencies tell. Two paragraphs of an article of xquad_en, 71 questions that they
-answer: 65 % seen as covered and 7 % refused by those, 90 and 0 % by smoothed ones; of questions about its other
-paragraphs 1 and 12 % are let through without a warning. Of four paragraphs: 89 and 1 %, 92 and 1 %, 3 and 17 %."""
 _LEAST = 1e-6  # what FTS5 gives a word that more than half of the passages have
 _REMEMBERED = 3_000_000  # scores, 50 MB
 
@@ -58,10 +54,16 @@ class FullText:
         return max(math.log((self._count - count + 0.5) / (count + 0.5)), _LEAST)
 
     def telling(self, word: str) -> float:
-        """Return the same where there are passages enough; among few, half of them do not make a word common."""
+        """Return the same, smoothed as Lucene does it: a word that half of the passages have still tells a little.
+
+        In a blog of a few passages about one thing half of them have its subject. Of 4, 8, 12 and 24 passages of
+        seed_posts (2026-11-26) 10.0, 14.5, 10.4 and 9.8 % of the questions that they answer were doubted without
+        smoothing, 6.7, 13.3, 9.4 and 8.4 % with it; of those that passages beside them answer 14, 14, 19 and 40 %
+        passed without a warning, and 19, 15, 21 and 43 %. NDCG@10 of whole collections: blog_summary_18f 0.963 and
+        0.966, seed_posts 0.925 and 0.926, cranfield, xquad_en and zoomcamp_faq the same.
+        """
         count = self.holders(word)
-        few = self._count < FEW
-        return math.log(1 + (self._count - count + 0.5) / (count + 0.5)) if few else self.weight(word)
+        return math.log(1 + (self._count - count + 0.5) / (count + 0.5))
 
     def scores(self, word: str) -> tuple[Ids, NDArray[np.float64]]:
         """Return the passages that have a word, ascending, and the BM25 of each for it: a question's is their sum."""

@@ -427,7 +427,7 @@ class SqliteLibrary:
         return list(zip(best.tolist(), scores[best].tolist(), strict=True))
 
     def weights(self, words: Sequence[str]) -> dict[str, float]:
-        """Return how telling each word is here: its inverse document frequency, smoothed where passages are few."""
+        """Return how telling each word is here: its inverse document frequency, smoothed."""
         with self.reading() as db:
             full_text = self._words(db)
             return {word: full_text.telling(word) for word in words}

@@ -57,7 +57,6 @@ from rag.records import (
     folded,
     id_of,
 )
-from store.fulltext import FEW
 
 
 class FakeEmbedder:
@@ -486,7 +485,7 @@ class FakeLibrary:
         texts = [set(re.findall(r"\w+", passage.embedded_text.lower())) for passage in self._passages.values()]
         held = {word: sum(word in text for text in texts) for word in words}
         odds = {word: (len(texts) - n + 0.5) / (n + 0.5) for word, n in held.items()}
-        return {word: log(1 + odd) if len(texts) < FEW else max(log(odd), 1e-6) for word, odd in odds.items()}
+        return {word: log(1 + odd) for word, odd in odds.items()}
 
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
         kin = {id_: [p.id for p in self._passages.values() if p.post_id == id_] for id_ in post_ids}
