@@ -242,7 +242,8 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
     """Start the page's server and the door for commands; return the running gr.Blocks."""
     _set_uploads(settings)
     # imported here: it takes seconds, and no command needs it
-    from rag.ui import build_ui, guard, launch_options, routes
+    from rag.ui.guard import guard
+    from rag.ui.page import build_ui, launch_options, routes
 
     announced: list[handover.Server] = []
     door = handover.route(

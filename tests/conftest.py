@@ -23,6 +23,15 @@ settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that are slow as a whole without importing them: what they import takes seconds."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    return (
+        any(line.startswith("pytestmark") and "slow" in line for line in collection_path.open(encoding="utf-8")) or None
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that may take longest, so that no core waits for one of them at the end."""
     longest: dict[Path, float] = {}

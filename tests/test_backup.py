@@ -29,6 +29,8 @@ from tests.house import ROOT, House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, post
 from tests.test_contracts import put
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "How is the starter fed every morning?"
 
 

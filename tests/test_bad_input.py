@@ -17,6 +17,8 @@ from store.library import SqliteLibrary
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 ODD = [
     "the of and",
     "to be or not to be",

@@ -585,12 +585,14 @@ class TestFrontDoor:
         assert app.main(["posts"]) == 1
         assert "is damaged" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_whatever_a_command_prints_stdout_holds_one_object(self, home: Path) -> None:
         ran = typed("search", "vinegar", "--search", "lexical", "--json", FOOTNOTE_HOME=str(home))
         assert ran.returncode == 0
         assert json.loads(ran.stdout) == {"hits": [], "coverage": "not covered", "probability": None}
         assert ran.stdout.count(b"\n") == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("options", [(), ("--json",)])
     def test_a_title_that_the_terminal_cannot_show_is_no_error(self, home: Path, options: tuple[str, ...]) -> None:
         library = SqliteLibrary(home / "library.sqlite3")

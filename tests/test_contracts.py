@@ -51,6 +51,8 @@ from tests.fakes import (
 )
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, passages_of, post
 
+pytestmark = pytest.mark.slow
+
 SENTENCES = [
     "Feed the starter every morning with rye flour.",
     "A dry iron pan must be smoking hot.",
@@ -59,7 +61,7 @@ SENTENCES = [
 MANIFEST = Manifest(InUse("fa1e000000000001", FakeEmbedder().dimension), {}, "by sentences")
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.fixture(params=["fake", "real"])
 def embedder(request: pytest.FixtureRequest) -> Any:
     return FakeEmbedder() if request.param == "fake" else request.getfixturevalue("real_embedder")
 
@@ -132,7 +134,7 @@ def prompt(question: str, passages: str = "A starter is only flour and water tha
     )
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.slow)])
+@pytest.fixture(params=["fake", "real"])
 def writer(request: pytest.FixtureRequest) -> Any:
     if request.param == "fake":
         return FakeWriter("A starter ", "is flour ", "and water ", "that went sour.")

@@ -80,6 +80,7 @@ def test_last_month_in_january_is_in_the_year_before() -> None:
     assert take_days("last month", date(2025, 1, 31)) == Days("", "2024-12-01", "2024-12-31")
 
 
+@pytest.mark.slow
 @given(
     st.text()
     | st.lists(st.sampled_from("since from in last the 2023 -02 31 may 0000 999 past years to and".split())).map(

@@ -30,11 +30,14 @@ import app
 from rag import commands, doors
 from rag.doors import chat, tools
 from rag.settings import Settings
-from rag.ui import api, guard
+from rag.ui import api
+from rag.ui.guard import guard
 from store.lock import hold
 from tests.house import ROOT, House
 from tests.stories import FLATBREAD, SOURDOUGH
 from tests.test_handover import Page
+
+pytestmark = pytest.mark.slow
 
 FED = "Feed it every morning at eight with 50 grams of rye flour."
 QUESTION = "With which rye flour is the sourdough starter fed every morning?"
@@ -538,7 +541,6 @@ def stdio(home: Path) -> StdioServerParameters:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 class TestTheWholeApp:
     """Real models, the real page, and every client."""

@@ -158,6 +158,7 @@ class TestAdding:
             assert outcome.state == "failed"
             assert "more than the limit" in outcome.error
 
+    @pytest.mark.slow
     def test_hundreds_of_posts_are_all_added(self, light_house: House) -> None:
         posts = [
             Post(f"/blog/{n}.md", f"Day {n}", f"On day {n} the loaf rose by {n * 7} millimetres.") for n in range(200)
@@ -430,6 +431,7 @@ class TestAsking:
         assert timings.answer_tokens == 2
 
 
+@pytest.mark.slow
 class TestRestarting:
     def test_posts_answer_after_a_restart_without_being_embedded_again(self, house: House) -> None:
         house.write_and_add("sourdough.md", SOURDOUGH)
@@ -513,6 +515,7 @@ class TestRestarting:
         assert house.engine.reindex() == len(house.library.passages())
         assert house.engine.search(QUESTION, "dense").hits
 
+    @pytest.mark.slow
     def test_a_rebuild_that_was_interrupted_goes_on_where_it_stopped(self, light_house: House) -> None:
         days = [Post(f"/{n}.md", f"Day {n}", f"On day {n} the loaf rose by {n * 7} millimetres.") for n in range(600)]
         list(light_house.engine.add_posts(days))

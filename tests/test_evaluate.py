@@ -13,6 +13,8 @@ from rag.errors import BadFile
 from rag.evaluate import evaluate, measure, read_collection
 from tests.house import House
 
+pytestmark = pytest.mark.slow
+
 DOCUMENTS = [
     {"_id": "sour", "title": "Sourdough", "text": "Feed the sourdough starter every morning with rye flour."},
     {"_id": "flat", "title": "Flatbread", "text": "Roll the flatbread dough as thin as a coin."},
@@ -198,7 +200,6 @@ class TestRefusal:
         assert [turn.answer for turn in question.turns] == ["Every morning, with rye flour."]
 
 
-@pytest.mark.slow
 def test_search_on_real_questions_is_not_worse_than_it_was(
     datasets: Path, real_embedder: Any, light_house: House
 ) -> None:

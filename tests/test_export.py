@@ -21,6 +21,8 @@ from store.library import SqliteLibrary
 from tests.house import House, outcomes
 from tests.stories import FLATBREAD, SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 ODD = "\n\n".join(
     [
         "# Tags & entities: &lt;b&gt; stays, &amp;amp; too",

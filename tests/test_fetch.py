@@ -18,6 +18,8 @@ from rag.incoming.fetch import USER_AGENT, Fetcher, Page, Stopped, document
 from tests import loopback
 from tests.loopback import LoopbackSite, Reply, redirect
 
+pytestmark = pytest.mark.slow
+
 BREAD = "<p>Sourdough rises overnight in a cool kitchen.</p>"
 
 

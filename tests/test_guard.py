@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import pytest
 
 from rag.settings import Settings
-from rag.ui import guard
-from rag.ui.guard import Gate, LocalOnly
+from rag.ui.guard import Gate, LocalOnly, guard
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 

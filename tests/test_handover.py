@@ -219,6 +219,7 @@ class TestDoor:
             list(handover.send(door.home, "nonsense", {}))
 
 
+@pytest.mark.slow
 def test_one_process_holds_the_house_and_lets_go_even_when_it_is_killed(
     tmp_path: Path, run_python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

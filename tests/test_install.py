@@ -18,6 +18,8 @@ import pytest
 
 import install
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 LLAMA = next(d for d in install.read_dependencies(PYPROJECT) if d.startswith("llama-cpp-python"))
@@ -183,7 +185,6 @@ class TestTheCompiler:
 
 
 class TestTheTrial:
-    @pytest.mark.slow
     def test_succeeds_with_the_model_that_ships(self):
         done = subprocess.run([sys.executable, "-c", install.TRIAL], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

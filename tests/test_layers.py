@@ -94,7 +94,7 @@ def test_all_layers_were_looked_at() -> None:
         ("rag.engine", "def late():\n    import torch"),
         ("rag.search", "import chromadb.config"),
         ("rag.engine", "from gradio import Blocks"),
-        ("rag.commands", "from rag.ui import build_ui"),
+        ("rag.commands", "from rag.ui.page import build_ui"),
         ("rag.commands", "import app"),
         ("rag.commands", "import importlib\nimportlib.import_module('models.writer')"),
         ("models.writer", "from store import library"),
@@ -156,6 +156,7 @@ def import_all(run_python: Callable[..., Any], tmp_path: Path) -> Callable[..., 
     return run
 
 
+@pytest.mark.slow
 def test_importing_loads_nothing_heavy_and_leaves_no_trace(import_all: Callable[..., list[str]]) -> None:
     checkout = set(ROOT.iterdir())
     names = [name_of(path) for path in modules() if not name_of(path).startswith("rag.ui")]
@@ -165,6 +166,6 @@ def test_importing_loads_nothing_heavy_and_leaves_no_trace(import_all: Callable[
 
 @pytest.mark.slow
 def test_importing_the_page_loads_gradio_and_no_model(import_all: Callable[..., list[str]]) -> None:
-    loaded, _ = import_all("rag.ui")
+    loaded, _ = import_all("rag.ui.page")
     assert "gradio" in loaded
     assert not {"torch", "sentence_transformers", "chromadb", "llama_cpp"} & set(loaded.split())

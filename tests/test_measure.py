@@ -14,6 +14,8 @@ from rag.errors import ModelError
 from tests.fakes import FakeEmbedder
 from tests.test_tune import made_model, made_pairs
 
+pytestmark = pytest.mark.slow
+
 PAIRS = made_pairs(40)
 PASSAGES = list(dict.fromkeys(pair.passage for pair in PAIRS))
 CORPUS = {f"p{at}": text for at, text in enumerate([*PASSAGES, *(text[::-1] for text in PASSAGES), PASSAGES[3]])}
@@ -24,7 +26,6 @@ RELEVANT = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dim", [16, 5])
 def test_the_numbers_are_those_of_the_library(tmp_path: Path, dim: int) -> None:
     from sentence_transformers import SentenceTransformer
@@ -81,7 +82,6 @@ def test_what_cannot_be_measured_is_a_sentence(tmp_path: Path) -> None:
         measured(tmp_path, QUERIES, CORPUS, RELEVANT, [8])
 
 
-@pytest.mark.slow
 def test_the_real_embedder_is_better_at_its_full_width(real_embedder: SentenceTransformerEmbedder) -> None:
     questions = {"a": "My culture reeks of acid", "b": "protect my bike from rust", "c": "baking without yeast"}
     passages = {

@@ -193,6 +193,7 @@ class TestBroken:
     def test_any_bytes_are_pairs_or_a_sentence(self, content: bytes) -> None:
         read_or_refuse(content)
 
+    @pytest.mark.slow
     @given(
         st.recursive(
             st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20) | st.just(FED),

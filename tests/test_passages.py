@@ -85,6 +85,7 @@ def check(text: str, passages: Sequence[Passage], counter: Callable[[Sequence[st
     assert not lost.strip()
 
 
+@pytest.mark.slow
 @given(text=TEXTS, title=st.text(max_size=80), counter=st.sampled_from(COUNTERS), most=st.integers(24, 260))
 @settings(max_examples=200)
 @example(text="# Only\n\n## Headings\n\n### Here", title="", counter=count_words, most=24)
@@ -253,6 +254,7 @@ def test_the_same_post_is_split_alike_each_time() -> None:
     assert passages_of(post(SOURDOUGH * 20)) == passages_of(post(SOURDOUGH * 20))
 
 
+@pytest.mark.slow
 def test_a_book_in_one_line_is_split_without_counting_it_again_and_again() -> None:
     counted = 0
 

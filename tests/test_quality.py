@@ -214,6 +214,7 @@ class TestMeasuring:
         assert certainty(successes, count) == between  # worked out with another program
 
 
+@pytest.mark.slow
 class TestGoldSet:
     def test_a_marked_passage_is_measured(self, bakery: House) -> None:
         gold = bakery.engine.quality.gold

@@ -148,6 +148,7 @@ def test_nothing_typed_raises_but_a_date(typed: str) -> None:
     assert "" not in query.filters.tags + query.filters.posts + query.filters.phrases + query.filters.without
 
 
+@pytest.mark.slow
 @given(st.lists(st.from_regex(r"[a-zA-Zé]{1,9}(['’-][a-z]{1,5})?[,.;:?]?", fullmatch=True)))
 def test_plain_words_stay_as_they_are(words: list[str]) -> None:
     assert parse(" ".join(words)) == Query(" ".join(words))

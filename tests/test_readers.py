@@ -150,6 +150,7 @@ class TestMarkdown:
         assert not made.exists()
         assert post.text.endswith("Feed it at eight.")
 
+    @pytest.mark.slow
     def test_front_matter_nested_a_thousand_deep_keeps_the_text(self) -> None:
         post = read("---\na: " + "[" * 5000 + "\n---\nFeed it at eight.")
         assert post.text.endswith("Feed it at eight.")
@@ -319,6 +320,7 @@ class TestRefusals:
     def test_an_ending_in_capitals_is_the_same_ending(self) -> None:
         assert read("# Bread\n\nRises.", "POST.MD").title == "Bread"
 
+    @pytest.mark.slow
     @given(
         st.binary(max_size=400),
         st.sampled_from(["a.md", "a.mdx", "a.txt", "a.html", "a.mhtml", "a.json", "a.xml", "a.zip", "a.pdf", "a"]),

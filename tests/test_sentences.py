@@ -89,6 +89,7 @@ def test_blank_texts_have_no_sentences() -> None:
     assert sentences("") == sentences(" \n\t ") == []
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.text(alphabet='aB1 .!?…。\n\t-*#|)”"_', max_size=120)))
 def test_spans_are_trimmed_in_order_and_cover_every_word(text: str) -> None:
     spans = sentence_spans(text)

@@ -28,6 +28,8 @@ from store.vectors import ChromaIndex
 from tests.house import ROOT, House
 from tests.stories import SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
@@ -224,7 +226,6 @@ def test_a_script_must_say_yes(type_in: Callable[..., Any], hub: SpaceHub) -> No
     assert not hub.created
 
 
-@pytest.mark.slow
 def test_a_space_becomes_what_was_listed(
     type_in: Callable[..., Any], hub: SpaceHub, backup: Callable[[bool], Path]
 ) -> None:
@@ -247,7 +248,6 @@ def test_a_space_becomes_what_was_listed(
     assert created.get("private") or created.get("visibility") == "private"
 
 
-@pytest.mark.slow
 def test_another_program_is_not_replaced(type_in: Callable[..., Any], hub: SpaceHub) -> None:
     hub.files = {"app.py": b"import streamlit"}
     ran = type_in("baker/posts", "--no-snapshot", "--yes")
@@ -255,7 +255,6 @@ def test_another_program_is_not_replaced(type_in: Callable[..., Any], hub: Space
     assert hub.files == {"app.py": b"import streamlit"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("status", "why"), [(401, "does not know who you are"), (403, "does not let you write")])
 def test_what_the_hub_answers_is_said_in_a_sentence(
     type_in: Callable[..., Any], hub: SpaceHub, status: int, why: str
@@ -277,7 +276,6 @@ assert fetch_snapshot("baker/kept").read_bytes() == Path(sys.argv[1]).read_bytes
 """
 
 
-@pytest.mark.slow
 def test_a_dataset_repository_keeps_a_snapshot(
     run_python: Callable[..., Any], hub: SpaceHub, backup: Callable[[bool], Path], tmp_path: Path
 ) -> None:

@@ -28,6 +28,8 @@ from tests.fakes import FakeEmbedder, FakeStock, FakeWriter
 from tests.hub import MINILM, SMOLLM, SMOLLM_FILE, embedded, gguf
 from tests.hub import Hub as Loopback
 
+pytestmark = pytest.mark.slow
+
 SETTING = "baker/tiny-GGUF:tiny.gguf"
 SUGGESTED = "HuggingFaceTB/SmolLM2-360M-Instruct-GGUF"
 LLAMA = {"general.architecture": "llama", "llama.context_length": 2048, "general.license": "mit"}
@@ -411,7 +413,6 @@ class TestRemove:
         assert tiny.exists()
 
 
-@pytest.mark.slow
 class TestEmbedded:
     def test_the_embedder_is_fetched_whole_and_is_the_one_that_ships(self, loopback: Loopback, stock: HubStock) -> None:
         loopback.serve_the_embedded()
@@ -493,7 +494,6 @@ def test_an_embedding_model_and_a_part_are_told_before_llama_cpp_sees_them(tmp_p
     assert "is one of 2 parts" in refused(LlamaWriter(str(path)).load)
 
 
-@pytest.mark.slow
 def test_a_writer_that_nobody_uses_any_more_is_gone_with_its_memory() -> None:
     writer = LlamaWriter(offline=True)
     pieces = writer.write(Prompt((Segment("user", "Say the word bread.", False),), (), 0), Event())

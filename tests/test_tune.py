@@ -409,6 +409,7 @@ class TestAsking:
         script = "os.kill(os.getpid(), signal.SIGKILL) if job['batch'] > 4 else say(done=True)"
         assert list(scripted(script)) == []
 
+    @pytest.mark.slow
     def test_a_trial_that_is_stopped_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "modules.json").touch()
         monkeypatch.setattr(tune, "_COMMAND", (sys.executable, "-c", FAKE + "time.sleep(600)"))
@@ -462,6 +463,7 @@ with tune._started({}) as process:
 """Starts a training that waits, says its process, and waits itself."""
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_the_process_that_asked_for_it() -> None:
     asked = subprocess.Popen(
         [sys.executable, "-c", ALIVE], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

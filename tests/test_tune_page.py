@@ -23,6 +23,8 @@ from tests.fakes import FakeEmbedder
 from tests.house import House
 from tests.test_tuning import in_use, kitchen, story
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["kitchen"]
 WAITING = Wanted(install=False)
 

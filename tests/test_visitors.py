@@ -26,6 +26,8 @@ from tests.fakes import DirectReaders, FakeWriter
 from tests.house import House, outcomes
 from tests.stories import SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 HARBOUR = "---\ntitle: The harbour\n---\n\nMy boat is called Nordlicht and lies at pier seven in the harbour of Kiel.\n"
 
 

@@ -16,7 +16,10 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.middleware import Middleware
+
 from rag.handover import PATH as COMMANDS
+from rag.settings import LOOPBACK, Settings
 
 Scope = MutableMapping[str, Any]
 Channel = Callable[..., Awaitable[Any]]
@@ -29,6 +32,15 @@ _LOCKED = (401, "invalid_api_key", "This needs the password that was set as FOOT
 _WAIT = (429, "rate_limit_exceeded", "Too many wrong passwords came from this address. Wait a minute, and try again.")
 _TRIES, _WITHIN = 10, 60.0  # wrong passwords from one address, in so many seconds
 _ADDRESSES = 10_000  # that are remembered
+
+
+def guard(settings: Settings) -> list[Middleware]:
+    """Return the middleware that keeps other sites out of the page and its doors, and whoever has not the password."""
+    if settings.space:
+        return []  # it is shown in a frame of the Hub's, under a name that is not known here
+    known = LOOPBACK if settings.local else None
+    asked = [Middleware(Gate, password=settings.password)] if settings.password else []
+    return [Middleware(LocalOnly, hosts=known), *asked]
 
 
 class LocalOnly:

@@ -27,7 +27,8 @@ from rag.doors.asking import whole_body
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.settings import Settings
-from rag.ui import api, ask, build_ui, launch_options, posts, render, routes
+from rag.ui import api, ask, posts, render
+from rag.ui.page import build_ui, launch_options, routes
 from rag.visitors import NOBODY, Visitors
 
 Scope = MutableMapping[str, Any]
