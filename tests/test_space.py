@@ -32,6 +32,7 @@ from rag.settings import Settings
 from store.backup import is_public
 from tests.house import ROOT, House
 from tests.stories import FLATBREAD, SOURDOUGH
+from tests.test_tuning import DISHES, story
 from tests.visitor import Visitor, a_post
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -331,6 +332,27 @@ def test_what_the_owner_saved_outlasts_the_machine(here: Space) -> None:
     assert f"3 posts saved in {here.folder / 'bucket'}" in said
     here.start()
     assert "Aunt Hedwig" in Visitor(here.url).ask("Who planted the pear tree by the well?")
+
+
+def test_the_owner_tunes_the_search_while_visitors_ask(here: Space) -> None:
+    owner = here.owner()
+    dishes = [(f"{dish}.md", story(dish, number).encode()) for number, dish in enumerate(DISHES)]
+    owner.add(*dishes)
+    wait_for(owner, DISHES[-1])
+    owner.call(owner.on("tune", "click"), None, None, 2, False)
+    tick = next(d for d in owner.config["dependencies"] if owner.id("tune") in d["outputs"] and is_tick(d))
+    shown, deadline = "", time.monotonic() + 900
+    while "data-state=" not in shown:
+        assert time.monotonic() < deadline, shown
+        assert "starter is hungry" in Visitor(here.url).ask("Why does the starter smell of vinegar?")
+        time.sleep(5)
+        shown = json.dumps(owner.call(tick, None, None))
+    assert "384 numbers" in shown
+    assert list((here.folder / "home").rglob("models/*/README.md"))
+
+
+def is_tick(fn: dict[str, Any]) -> bool:
+    return {event for _, event in fn["targets"]} == {"tick"}
 
 
 def damaged(file: Path) -> None:

@@ -38,8 +38,13 @@ class Visitor:
 
     def on(self, element: str, event: str) -> dict[str, Any]:
         """Return the function that an event of an element calls."""
+        target = [self.id(element), event]
+        return next(d for d in self.config["dependencies"] if target in [list(t) for t in d["targets"]])
+
+    def id(self, element: str) -> int:
+        """Return the number by which the page knows an element."""
         [id_] = [c["id"] for c in self.config["components"] if c["props"].get("elem_id") == element]
-        return next(d for d in self.config["dependencies"] if [id_, event] in [list(t) for t in d["targets"]])
+        return int(id_)
 
     def named(self, name: str) -> dict[str, Any]:
         """Return a function of the page's API."""
