@@ -44,6 +44,7 @@ from rag.readers.room import ReadingRoom
 from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
 from rag.tuning.command import CONFIRM
+from rag.ui import import_gradio
 from rag.visitors import Allowed, Visitors
 from store.backup import SqliteVault, is_public
 from store.catalogue import SqliteCatalogue
@@ -203,6 +204,7 @@ def serve_visitors(owner: Engine, settings: Settings) -> int:
     _set_uploads(settings)
     kept = space.Kept(owner.backups, CHECKOUT, settings, fetch_snapshot, send_snapshot)
     trouble = "" if owner.count()[0] else kept.bring_back()
+    import_gradio()
     # imported here: it takes seconds, and no command needs it
     from rag.ui.space import launch as launch_space
 
@@ -241,6 +243,7 @@ def _set_uploads(settings: Settings) -> None:
 def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]) -> Any:
     """Start the page's server and the door for commands; return the running gr.Blocks."""
     _set_uploads(settings)
+    import_gradio()
     # imported here: it takes seconds, and no command needs it
     from rag.ui.guard import guard
     from rag.ui.page import build_ui, launch_options, routes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,23 @@ def test_importing_loads_nothing_heavy_and_leaves_no_trace(import_all: Callable[
     names = [name_of(path) for path in modules() if not name_of(path).startswith("rag.ui")]
     assert import_all("app", *names) == ["loaded:", "changed:"]
     assert set(ROOT.iterdir()) == checkout
+
+
+QUICKLY = """
+import inspect, sys
+from rag.ui import import_gradio
+import_gradio()
+print("gradio" in sys.modules, "mcp" in sys.modules)
+import gradio, mcp
+with gradio.Blocks():
+    print(gradio.Textbox().elem_id, mcp.__name__, inspect.getfile(gradio.Textbox)[-3:])
+"""
+
+
+@pytest.mark.slow
+def test_gradio_is_imported_quickly_and_whole(run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    ran = run_python(QUICKLY)
+    assert ran.stdout.split() == ["True", "False", "None", "mcp", ".py"], ran.stderr
 
 
 @pytest.mark.slow
