@@ -57,7 +57,6 @@ class Facts:
     hybrid_after: float | None = None
     confidence: float | None = None
     date: str = ""
-    max_tokens: int | None = None
 
 
 def write_card(folder: Path, facts: Facts) -> Path:
@@ -117,11 +116,10 @@ def _opening(facts: Facts) -> str:
     base = _base_id(facts.base)
     named = f"[{base}](https://huggingface.co/{base})" if base else _name(facts.base)
     dims = ", ".join(map(str, facts.run.dims))
-    read = f", and reads up to {facts.max_tokens} tokens" if facts.max_tokens else ""
     return (
         f"# {_name(facts.base)}, tuned with Footnote\n\n"
         f"This is a [sentence-transformers](https://www.sbert.net) model tuned from {named} to find the passages of a "
-        f"blog that answer a question. It turns questions and passages into vectors{read}. Its vectors can be cut to "
+        f"blog that answer a question. It turns questions and passages into vectors. Its vectors can be cut to "
         f"{dims} numbers (Matryoshka) and compared by cosine. It was trained on one person's posts: on other texts it "
         "may be better or worse than its base, and nobody has measured that."
     )
@@ -268,11 +266,11 @@ def published(folder: Path) -> list[str]:
 _PRIVATE = ("run.json", "whole.json", "trainer_state.json")  # of a training, should one be where a model is
 
 
-def push(folder: Path, repo: str, private: bool = True, token: str | None = None, endpoint: str | None = None) -> str:
-    """Publish a model and its card as `repo` ("owner/name") on the Hub; return its address. Raise ModelError.
+def push(folder: Path, repo: str) -> str:
+    """Publish a model and its card as `repo` ("owner/name") on the Hub, private; return its address. Raise ModelError.
 
-    Without a `token` the one of `hf auth login` is used. `private`: what is public already is not written to. The card
-    names the repository afterwards, here as well.
+    With the token of `hf auth login`, or HF_TOKEN; what is public already is not written to. The card names the
+    repository afterwards, here as well.
     """
     if not is_repo_id(repo):
         raise ModelError(f"{repo} is no name of a repository. Give one such as your-name/my-embedder.")
@@ -282,10 +280,10 @@ def push(folder: Path, repo: str, private: bool = True, token: str | None = None
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    api = HfApi(endpoint=endpoint, token=token)
+    api = HfApi()
     try:
-        address = str(api.create_repo(repo, private=private, exist_ok=True))
-        if private and not api.repo_info(repo).private:
+        address = str(api.create_repo(repo, private=True, exist_ok=True))
+        if not api.repo_info(repo).private:
             raise ModelError(f"{repo} is public, and the model was to be private. Give another name.")
         _name_in_card(folder / CARD, repo)
         api.upload_folder(

@@ -5,12 +5,10 @@ embed all texts once for each width; here they are embedded once, as the app doe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from typing import Any
 
-from models.embedder import SentenceTransformerEmbedder
 from rag.errors import ModelError
 from rag.ports import Embedder, Vectors
 
@@ -63,18 +61,6 @@ class Measurement:
                 self._queries, self._corpus, self._relevant, self._asked[:, :dim], self._texts[:, :dim]
             )
         return self._known[dim]
-
-
-def measured(
-    folder: Path,
-    queries: Mapping[str, str],
-    corpus: Mapping[str, str],
-    relevant: Mapping[str, AbstractSet[str]],
-    dims: Sequence[int],
-) -> dict[int, dict[str, float]]:
-    """Return the metrics of the model in a folder, by width, then by the names in METRICS. Raise ModelError."""
-    measurement = Measurement(SentenceTransformerEmbedder(str(folder), offline=True), queries, corpus, relevant)
-    return {dim: measurement.at(dim) for dim in dims}
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from models.embedder import SentenceTransformerEmbedder
-from models.measure import METRICS, Measurement, measured
+from models.measure import METRICS, Measurement
 from rag.errors import ModelError
 from tests.fakes import FakeEmbedder
 from tests.test_tune import made_model, made_pairs
@@ -26,13 +26,17 @@ RELEVANT = {
 }
 
 
+def tuned(folder: Path) -> SentenceTransformerEmbedder:
+    return SentenceTransformerEmbedder(str(folder), offline=True)
+
+
 @pytest.mark.parametrize("dim", [16, 5])
 def test_the_numbers_are_those_of_the_library(tmp_path: Path, dim: int) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
     folder = made_model(tmp_path, prompts={"query": "query : ", "document": ""})
-    ours = measured(folder, QUERIES, CORPUS, RELEVANT, [dim])[dim]
+    ours = Measurement(tuned(folder), QUERIES, CORPUS, RELEVANT).at(dim)
     model = SentenceTransformer(str(folder), device="cpu")
     stock = InformationRetrievalEvaluator(QUERIES, CORPUS, RELEVANT, truncate_dim=dim, write_csv=False)
     theirs = {name.removeprefix("cosine_"): value for name, value in stock(model).items()}
@@ -79,7 +83,7 @@ def test_what_cannot_be_measured_is_a_sentence(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="Give a width from 1 to"):
             measurement.at(dim)
     with pytest.raises(ModelError, match="cannot be loaded"):
-        measured(tmp_path, QUERIES, CORPUS, RELEVANT, [8])
+        Measurement(tuned(tmp_path), QUERIES, CORPUS, RELEVANT)
 
 
 def test_the_real_embedder_is_better_at_its_full_width(real_embedder: SentenceTransformerEmbedder) -> None:

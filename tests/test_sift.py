@@ -289,10 +289,9 @@ class TestPairs:
         pairs = [Pair(sentence, rest, "text", post), Pair(SMELL.split(". ")[0], SMELL, "text", post)]
         assert sift(pairs, bakery.library).kept == tuple(pairs)
 
-    def test_a_statement_is_a_search_only_where_a_person_says_so(self, bakery: House) -> None:
+    def test_a_statement_is_a_search_only_where_a_person_asked_it(self, bakery: House) -> None:
         claim = file("A hungry starter smells as sharp as vinegar.", SMELL)
         assert reasons(bakery, claim) == {NO_QUESTION: 1}
-        assert len(sift([claim], bakery.library, statements=True).kept) == 1
         assert len(sift([replace(claim, origin="asked")], bakery.library).kept) == 1
         assert reasons(bakery, replace(claim, origin="writer")) == {NO_QUESTION: 1}
 
@@ -538,9 +537,8 @@ class TestRealPairs:
         sifted = sift(pairs, library)
         assert len(sifted.kept) >= share * len(pairs), sifted.examples()
 
-    def test_claims_are_kept_where_statements_count(self, datasets: Path) -> None:
+    def test_claims_ask_nothing(self, datasets: Path) -> None:
         library, pairs = judged(datasets / "retrieval" / "scifact")
-        assert len(sift(pairs, library, statements=True).kept) >= 0.98 * len(pairs)
         assert len(sift(pairs, library).kept) <= 0.05 * len(pairs)
 
     def test_a_few_real_ones_among_the_junk_are_found(self, datasets: Path) -> None:

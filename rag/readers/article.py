@@ -37,7 +37,6 @@ _FURNITURE = re.compile(
     re.I,
 )
 """Classes and ids of what is not the post: votes can still keep what lies in it, nothing else does."""
-_LEDE = re.compile(r"summary|lede?\b|intro|standfirst|excerpt|abstract", re.I)
 _CAPTION = re.compile(r"caption|(?:^|[\s_-])(?:photo-?|image-?|media-?|img-?)?credits?(?:[\s_-]|$)", re.I)
 _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)", re.I)
 _POINTER = re.compile(

@@ -172,9 +172,7 @@ class _Facts:
 
     def author(self) -> str | None:
         """Return who wrote the post, or None."""
-        stated = self._meta(
-            "author", "article:author", "parsely-author", "sailthru.author", "dc.creator", "citation_author"
-        )
+        stated = self._meta(*_AUTHORS)
         shown = self._tree.xpath(
             "//*[@rel='author' or @itemprop='author' or contains(@class, 'p-author') or contains(@class, 'byline')"
             " or contains(@class, 'author-name') or contains(@class, 'author')]"

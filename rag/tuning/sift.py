@@ -73,11 +73,11 @@ FEWEST = 5  # words of a passage
 LOOKED_AT = 20_000  # characters of one: no embedder reads more
 """Kept on 2026-11-25, without a round trip: all 770 real pairs of seed_posts, 1,174 of xquad_en's 1,190 (11 are copies,
 5 are there twice), 2,187 of the 2,228 of zoomcamp_faq that ask something (35 passages are an address or four words),
-142 of clapnq_half's 143, and 299 of scifact's 300 claims where statements count, 7 where they do not. Of the 189 pairs
-of seed/junk_pairs none. Of 100 pairs of seed_posts, each broken in 43 ways, with the round trip through full text
-(which 82 of the whole ones make): none in 33 of the ways, 2 to 10 in six (another's passage, letters turned round), 20
-to 32 in three (half the question gone, words mixed up, "What does this mean:" before a sentence), and all 82 where
-nothing but tags of HTML stood around the passage."""
+142 of clapnq_half's 143, and 7 of scifact's 300 claims, which ask nothing. Of the 189 pairs of seed/junk_pairs none. Of
+100 pairs of seed_posts, each broken in 43 ways, with the round trip through full text (which 82 of the whole ones
+make): none in 33 of the ways, 2 to 10 in six (another's passage, letters turned round), 20 to 32 in three (half the
+question gone, words mixed up, "What does this mean:" before a sentence), and all 82 where nothing but tags of HTML
+stood around the passage."""
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
 
 
@@ -107,14 +107,14 @@ class Sifted:
         }
 
 
-def sift(pairs: Sequence[Pair], library: Library, finds: Finds | None = None, *, statements: bool = False) -> Sifted:
+def sift(pairs: Sequence[Pair], library: Library, finds: Finds | None = None) -> Sifted:
     """Put aside the pairs that would teach a model nothing, or something wrong, and say why.
 
-    `finds` is the round trip, made last, and not by pairs made of a text: see roundtrip.py. `statements`: whole
-    sentences that ask nothing count as searches in a file; else they are refused, because junk looks like that too.
-    The kept ones have the id of the post that their passage stands in.
+    `finds` is the round trip, made last, and not by pairs made of a text: see roundtrip.py. Whole sentences that ask
+    nothing are refused, because junk looks like that too. The kept ones have the id of the post that their passage
+    stands in.
     """
-    reasons = [why_no_pair(pair, statements=statements) for pair in pairs]
+    reasons = [why_no_pair(pair) for pair in pairs]
     _refuse(reasons, _repeated(pairs, reasons))
     pairs, of_passages = _placed(pairs, reasons, library)
     _refuse(reasons, of_passages)
@@ -125,7 +125,7 @@ def sift(pairs: Sequence[Pair], library: Library, finds: Finds | None = None, *,
     return _sorted(pairs, reasons)
 
 
-def why_no_pair(pair: Pair, *, statements: bool = False) -> str:
+def why_no_pair(pair: Pair) -> str:
     """Say why a pair is none, whatever else there is and wherever its passage stands; "" if it may be one."""
     if not _has_words(pair.question):
         return EMPTY
@@ -140,8 +140,8 @@ def why_no_pair(pair: Pair, *, statements: bool = False) -> str:
             return COPY
         if _ends_within_a_word(pair):
             return CUT_OFF
-    if is_statement(pair.question) and (pair.origin == "writer" or (pair.origin == "file" and not statements)):
-        return NO_QUESTION
+        if is_statement(pair.question):
+            return NO_QUESTION
     if size(_ADDRESS.sub(" ", pair.passage)) < FEWEST:
         return BARE
     if pair.origin == "text":
