@@ -58,25 +58,24 @@ class Listing:
     """The posts that a source lists now. `complete`: what is not among them is no longer there. A feed shows only its
     newest, and is never complete.
 
-    `unchanged`: the source said that it is the same as when `etag` and `modified` were noted; then there is nothing
-    else. `troubles` are parts of it that could not be read, a sentence each.
+    `unchanged`: a feed said that it is the same as when its `etag` and `modified` were noted; then there is nothing
+    else. `troubles` are parts of a source that could not be read, a sentence each.
     """
 
     entries: tuple[Entry, ...] = ()
     complete: bool = False
     unchanged: bool = False
-    title: str = ""
     etag: str = ""
     modified: str = ""
     troubles: tuple[str, ...] = ()
 
 
-def discover(address: str, fetcher: Fetcher, readers: Readers, stop: Event | None = None) -> tuple[Finding, ...]:
+def discover(address: str, fetcher: Fetcher, readers: Readers) -> tuple[Finding, ...]:
     """Say what lies at an address, first what the person most likely meant.
 
-    Raise BadAddress if nothing there can be added, Stopped soon after `stop` is set.
+    Raise BadAddress if nothing there can be added.
     """
-    look = _Look(fetcher, readers, stop)
+    look = _Look(fetcher, readers)
     asked = canonical(address)
     page, found = look.at(asked)
     here = canonical(page.address)
@@ -95,7 +94,7 @@ def discover(address: str, fetcher: Fetcher, readers: Readers, stop: Event | Non
 
 
 def listing(
-    kind: Kind,
+    kind: Literal["feed", "site"],
     location: str,
     fetcher: Fetcher,
     readers: Readers,
@@ -104,14 +103,12 @@ def listing(
     modified: str = "",
     stop: Event | None = None,
 ) -> Listing:
-    """List the posts of a remembered source. `etag` and `modified` are those of its last listing.
+    """List the posts of a remembered source. `etag` and `modified` are those of a feed's last listing.
 
     Raise BadAddress if it cannot be read, Gone if there is nothing any more, Stopped soon after `stop` is set.
     """
-    look = _Look(fetcher, readers, stop, etag, modified)
-    if kind == "page":
-        return Listing((Entry(location),))
-    return look.feed(location) if kind == "feed" else look.site(location)
+    look = _Look(fetcher, readers, stop)
+    return look.feed(location, etag, modified) if kind == "feed" else look.site(location)
 
 
 def _around(here: str, found: Outline, look: _Look) -> tuple[Finding, ...]:
@@ -145,17 +142,14 @@ class _Look:
 
     fetcher: Fetcher
     readers: Readers
-    stop: Event | None
-    etag: str = ""
-    modified: str = ""
+    stop: Event | None = None
     troubles: list[str] = field(default_factory=list)
     missing: bool = False
     """Whether a list that another names is not there: what it named may all the same be."""
 
-    def at(self, address: str, accept: str = ACCEPT, conditional: bool = False) -> tuple[Page, Outline]:
-        """Fetch an address and say what it holds; `conditional`: perhaps only that it has not changed."""
-        known = (self.etag, self.modified) if conditional else ("", "")
-        page = self.fetcher.get(address, *known, stop=self.stop, accept=accept)
+    def at(self, address: str, accept: str = ACCEPT, etag: str = "", modified: str = "") -> tuple[Page, Outline]:
+        """Fetch an address and say what it holds; with `etag` or `modified` perhaps only that it has not changed."""
+        page = self.fetcher.get(address, etag, modified, stop=self.stop, accept=accept)
         if page.status == 304:
             return page, Outline("file")
         got = document(page, canonical(page.address))
@@ -164,11 +158,11 @@ class _Look:
         except BadFile as error:
             raise BadAddress(f"{address}: {str(error).removeprefix(f'{got.name}: ')}") from error
 
-    def feed(self, location: str) -> Listing:
+    def feed(self, location: str, etag: str, modified: str) -> Listing:
         """List a feed and the parts that follow it."""
-        page, found = self.at(location, _LISTS, conditional=True)
+        page, found = self.at(location, _LISTS, etag, modified)
         if page.status == 304:
-            return self._unchanged()
+            return Listing(unchanged=True)
         if found.kind != "feed":
             raise BadAddress(f"{location}: this is no longer a feed. Forget this source and add the blog's address.")
         entries = {entry.address: entry for entry in found.entries}
@@ -182,7 +176,7 @@ class _Look:
                 entries.setdefault(entry.address, entry)
             following = part[1].following
         kept = tuple(entries.values())[:MAX_PAGES]
-        return Listing(kept, False, False, found.title, page.etag, page.modified, tuple(self.troubles))
+        return Listing(kept, etag=page.etag, modified=page.modified, troubles=tuple(self.troubles))
 
     def feeds(self, found: Outline) -> list[tuple[str, Outline]]:
         """Return the feeds with posts that a page names: (address, outline)."""
@@ -198,14 +192,10 @@ class _Look:
     def site(self, location: str) -> Listing:
         """List a site, or the part of it below a path: by its sitemaps, else by the links on its page."""
         if _SITEMAP_NAMED.search(urlsplit(location).path):
-            page, found = self.at(location, _LISTS, conditional=True)
-            if page.status == 304:
-                return self._unchanged()
+            page, found = self.at(location, _LISTS)
             if found.kind == "sitemap":
                 return self.sitemaps([(page, found)])
-        mapped = self.mapped(location, conditional=True)
-        if mapped.unchanged:
-            return mapped
+        mapped = self.mapped(location)
         entries = _below(location, mapped.entries)
         if entries:
             return replace(mapped, entries=entries)
@@ -216,23 +206,20 @@ class _Look:
             raise BadAddress(
                 f"{location}: {found.reason or 'this site lists no posts any more. Check it in your browser.'}"
             )
-        return Listing(entries, title=found.title)
+        return Listing(entries)
 
-    def mapped(self, location: str, conditional: bool = False) -> Listing:
+    def mapped(self, location: str) -> Listing:
         """List all that the sitemaps of a site's host name; () if it has none."""
         self.troubles.clear()
         named = [urljoin(location, address) for address in self.fetcher.sitemaps(location, self.stop)]
-        found = [got for address in named if (got := self._maybe(address, conditional and len(named) == 1))]
-        found = [got for got in found if got[0].status == 304 or got[1].kind == "sitemap"]
+        found = [got for address in named if (got := self._maybe(address)) and got[1].kind == "sitemap"]
         if not found and not self.troubles:
             first = urlsplit(location).path.split("/")[1]
             for path in (*_SITEMAP_PATHS, *([f"/{first}/sitemap.xml"] if first else [])):
-                got = self._maybe(urljoin(location, path), conditional, quiet=True)
-                if got and (got[0].status == 304 or got[1].kind == "sitemap"):
+                got = self._maybe(urljoin(location, path), quiet=True)
+                if got and got[1].kind == "sitemap":
                     found = [got]
                     break
-        if any(page.status == 304 for page, _ in found):
-            return self._unchanged()
         return self.sitemaps(found, of=location)
 
     def sitemaps(self, found: list[tuple[Page, Outline]], of: str = "") -> Listing:
@@ -258,28 +245,22 @@ class _Look:
                 full = f"{host_of(of)}: this site is larger than Footnote reads at once. Add its parts by path."
                 self.troubles = [*(trouble for trouble in self.troubles if trouble != full), full]
                 del looks[MAX_SITEMAPS:]
-        alone = found[0][0] if len(found) == 1 and not found[0][1].sitemaps else None
         return Listing(
             tuple(entries.values())[:MAX_PAGES],
             complete=not self.troubles and not self.missing,
-            etag=alone.etag if alone else "",  # what a sitemap of sitemaps names can change without it
-            modified=alone.modified if alone else "",
             troubles=tuple(self.troubles),
         )
 
-    def _maybe(self, address: str, conditional: bool = False, quiet: bool = False) -> tuple[Page, Outline] | None:
+    def _maybe(self, address: str, quiet: bool = False) -> tuple[Page, Outline] | None:
         """Look at what need not be there; what keeps it from being read is noted, unless `quiet`."""
         try:
-            return self.at(address, _LISTS, conditional)
+            return self.at(address, _LISTS)
         except BadAddress as error:
             if isinstance(error, Gone):
                 self.missing = self.missing or not quiet
             elif not quiet:
                 self.troubles.append(str(error))
             return None
-
-    def _unchanged(self) -> Listing:
-        return Listing(unchanged=True, etag=self.etag, modified=self.modified)
 
 
 def _finding(kind: Kind, location: str, title: str, entries: Sequence[Entry]) -> Finding:

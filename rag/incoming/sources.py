@@ -337,7 +337,7 @@ class Sources:
         """Return (the posts that a feed or a site lists now, whether all are among them)."""
         note = source.location + "\n"  # no place is called so
         known = items.get(note, Item(note))
-        if kind == "site" or plan.again or any(item.state != "done" for item in items.values()):
+        if plan.again or any(item.state != "done" for item in items.values()):
             known = Item(note)  # what is missing can be opened only from the list itself
         found = listing(
             kind, source.location, self._fetcher, self._readers, etag=known.etag, modified=known.modified, stop=stop
