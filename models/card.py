@@ -18,7 +18,7 @@ from models.embedder import model_files
 from models.hub import is_repo_id
 from models.measure import METRICS
 from models.training import Run
-from rag.errors import ModelError
+from rag.errors import ModelError, first_line
 from rag.records import Recipe
 
 CARD = "README.md"
@@ -336,9 +336,8 @@ _SENTENCES = {
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of what went wrong."""
-    text = str(getattr(error, "server_message", None) or error).strip()
-    return text.splitlines()[0][:200].rstrip(".") if text else type(error).__name__
+    """Return the first line of what the Hub says went wrong, or else the error."""
+    return first_line(getattr(error, "server_message", None) or error).rstrip(".")
 
 
 def _base_id(base: str) -> str | None:

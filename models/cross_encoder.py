@@ -16,7 +16,7 @@ import numpy as np
 
 from models.hub import fetch_folder
 from models.machine import share_cores
-from rag.errors import ModelError
+from rag.errors import ModelError, first_line
 from rag.ports import Scores
 from rag.records import Check
 
@@ -76,10 +76,9 @@ class _CrossEncoder:
         except ModelError:
             raise
         except Exception as error:  # a broken folder makes it raise nearly anything
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise ModelError(
-                f"The {self._part} {self.name} cannot be loaded ({reason}). Set {self._variable} to {self._what}, or "
-                "leave it out."
+                f"The {self._part} {self.name} cannot be loaded ({first_line(error)}). Set {self._variable} to "
+                f"{self._what}, or leave it out."
             ) from error
 
 

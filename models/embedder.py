@@ -22,7 +22,7 @@ import numpy as np
 from models.form import Form, settle
 from models.hub import fetch_folder, sha256
 from models.machine import give_back_memory, processor, share_cores, usable_cores
-from rag.errors import ModelError
+from rag.errors import ModelError, first_line
 from rag.ports import Vectors
 from rag.records import Check
 
@@ -226,10 +226,9 @@ def _load(folder: Path, name: str) -> Any:
     try:
         return SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a broken folder makes it raise nearly anything
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelError(
-            f"The embedder {name} cannot be loaded ({reason}). Set FOOTNOTE_EMBEDDER to a sentence-transformers model, "
-            "or leave it out."
+            f"The embedder {name} cannot be loaded ({first_line(error)}). Set FOOTNOTE_EMBEDDER to a "
+            "sentence-transformers model, or leave it out."
         ) from error
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from models.batches import Batches, same_passages, table_of
 from models.hub import sha256
 from models.machine import fast_bfloat16, processor, share_cores, usable_cores
-from rag.errors import Busy, ModelError
+from rag.errors import Busy, ModelError, first_line
 from rag.records import Pace, Pair, Recipe, Step
 
 MODEL = "model"
@@ -150,7 +150,7 @@ def main() -> None:
             reason = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
             say({"error": f"The training could not be kept ({reason}). Check the folder of Footnote's data."})
         else:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            reason = first_line(error)
             say({"error": f"The training failed ({reason}). Try a smaller --batch or --lr, or another model."})
     os._exit(0)  # threads of libraries may still run
 
@@ -504,9 +504,8 @@ def _load(base: Path) -> Any:
     except Exception as error:  # a broken folder makes it raise nearly anything
         if _of_memory(error):
             raise
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise ModelError(
-            f"The model {base.name} cannot be loaded ({reason}). Choose another model with --base."
+            f"The model {base.name} cannot be loaded ({first_line(error)}). Choose another model with --base."
         ) from error
     return model.float()
 

@@ -24,7 +24,7 @@ from models.gguf import Header, read_header
 from models.hub import fetch_file, sha256
 from models.machine import share_cores, usable_cores
 from models.prefill import Part, Prefill, States
-from rag.errors import ModelError
+from rag.errors import ModelError, first_line
 from rag.ports import Read, unread
 from rag.records import Check, Prompt, Segment
 
@@ -267,7 +267,7 @@ class LlamaWriter:
             try:
                 rendered = str(Jinja2ChatFormatter(template, *names)(messages=attempt).prompt)
             except Exception as error:  # a template is a program from a stranger: it may raise anything
-                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                reason = first_line(error)
                 continue
             if all(slot in rendered for message in messages for slot in _SLOT.findall(message["content"])):
                 return rendered

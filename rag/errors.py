@@ -43,3 +43,9 @@ class StoreError(FootnoteError):
 
 class BadSetting(FootnoteError):
     """A FOOTNOTE_ variable whose value cannot be used."""
+
+
+def first_line(error: object) -> str:
+    """Return the first line of what an error says, cut to a readable length; its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rag.errors import StoreError
+from rag.errors import StoreError, first_line
 from rag.ports import Ids, Progress, Vectors
 from rag.records import Check, Manifest
 from store.rows import Rows
@@ -288,9 +288,9 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise StoreError(
-            f"The search index could not be written ({reason}). Your posts are safe. Free some space and run `reindex`."
+            f"The search index could not be written ({first_line(error)}). Your posts are safe. Free some space and "
+            "run `reindex`."
         ) from error
 
 
