@@ -79,12 +79,12 @@ class SentenceTransformerEmbedder:
         """How many tokens of a text the model reads, special tokens and the document prompt not counted."""
         special = int(self._model.tokenizer.num_special_tokens_to_add())
         longest = min(self._model.get_max_seq_length() or _LONGEST, _LONGEST)
-        return longest - special - self.count_tokens([_document_prompt(self.prompts)])[0]
+        return longest - special - self.count_tokens([document_prompt(self.prompts)])[0]
 
     @property
     def prompts(self) -> Mapping[str, str]:
         """What is put before queries and documents."""
-        return _prompts(self._model)
+        return prompts_of(self._model)
 
     def load(self) -> None:
         """Load the model, once, in the form that is fastest here. Raise ModelError if that cannot be done."""
@@ -94,7 +94,7 @@ class SentenceTransformerEmbedder:
                 tokenizing = threading.Lock()  # held by whoever uses the tokenizer, for a batch at most
                 model.preprocess = _locked(tokenizing, model.preprocess)
                 self._count = _counter(model, tokenizing)
-                self._form = settle(model, self._notes, f"{self._identify(_prompts(model))} on {_place()}")
+                self._form = settle(model, self._notes, f"{self._identify(prompts_of(model))} on {_place()}")
                 self._loaded = model
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -279,12 +279,13 @@ def _use_cores(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def _prompts(model: Any) -> dict[str, str]:
+def prompts_of(model: Any) -> dict[str, str]:
+    """Return the prompts of a sentence-transformers model that say something, by name."""
     return {name: str(text) for name, text in model.prompts.items() if text}
 
 
-def _document_prompt(prompts: Mapping[str, str]) -> str:
-    """Return the prompt that encode_document takes."""
+def document_prompt(prompts: Mapping[str, str]) -> str:
+    """Return the prompt that encode_document takes, "" for none."""
     return next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), "")
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from models.batches import Batches, same_passages, table_of
+from models.embedder import document_prompt, prompts_of
 from models.hub import sha256
 from models.machine import fast_bfloat16, processor, share_cores, usable_cores
 from rag.errors import Busy, ModelError, first_line
@@ -353,8 +354,8 @@ class _Training:
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
         from transformers.trainer_callback import PrinterCallback
 
-        prompts = {str(name): str(text) for name, text in self.model.prompts.items() if text}
-        document = next((prompts[name] for name in ("document", "passage", "corpus") if name in prompts), "")
+        prompts = prompts_of(self.model)
+        document = document_prompt(prompts)
         texts = {name: prompts.get("query", "") if name == "question" else document for name in self.rows}
         routes = {name: "query" if name == "question" else "document" for name in self.rows}
         arguments = SentenceTransformerTrainingArguments(
