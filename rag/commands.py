@@ -31,7 +31,7 @@ from rag.markup import plain
 from rag.ports import Progress
 from rag.readers import formats, printable
 from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
-from rag.search import clean_question
+from rag.search import SHOWN, clean_question
 from rag.tuning import command as tuning
 
 Event = dict[str, Any]
@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--history", metavar="FILE", help="JSON with the turns before it, oldest first")
     search = command("search", "List the passages that fit a question best.", 'search "sourdough" --limit 5')
     search.add_argument("question", metavar="QUESTION")
-    search.add_argument("--limit", type=_positive, default=8, metavar="N", help="how many (8)")
+    search.add_argument("--limit", type=_positive, default=SHOWN, metavar="N", help=f"how many ({SHOWN})")
     search.add_argument(
         "--search", choices=("hybrid", "dense", "lexical"), default="hybrid", help="which search (hybrid)"
     )

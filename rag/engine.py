@@ -34,7 +34,7 @@ from rag.incoming.sites import Finding
 from rag.incoming.sources import Chosen, Sources
 from rag.indexing import Indexing, silent
 from rag.jobs import Job, Jobs, Stop
-from rag.measuring.quality import SHOWN, Quality
+from rag.measuring.quality import Quality
 from rag.ports import (
     Catalogue,
     Conversations,
@@ -68,7 +68,7 @@ from rag.records import (
     StoredPost,
     Turn,
 )
-from rag.search import clean_question, search
+from rag.search import SHOWN, clean_question, search
 from rag.tuning.roundtrip import first_of
 from rag.tuning.run import Tuning
 

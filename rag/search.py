@@ -20,6 +20,7 @@ from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchM
 from rag.words import words_in
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
+SHOWN = 8  # passages that a person sees and the writer may read
 RERANKED = 20  # best passages that a reranker puts in order; it takes its time for each
 CANDIDATES = 100  # best passages of each leg that are fused
 _TOLD_BY = 3  # best hits whose words tell whether the posts cover a question

@@ -39,7 +39,7 @@ from rag.records import (
     Thumb,
     Turn,
 )
-from rag.search import clean_question
+from rag.search import SHOWN, clean_question
 
 NOBODY = ""
 """The visitor whose browser keeps no cookie: many may be this one, so that it can add nothing."""
@@ -265,7 +265,7 @@ class Visit:
                 return
             yield from self._engine.ask(question, stop, turns)
 
-    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = 8) -> Found:
+    def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN) -> Found:
         """Return the passages that fit a question best. Raise BadQuestion or Busy."""
         self._count_question()
         return self._engine.search(question, mode, limit)

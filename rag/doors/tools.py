@@ -15,6 +15,7 @@ from rag.commands import Arguments, Event
 from rag.doors.asking import BODY_BYTES, whole_body
 from rag.engine import Engine
 from rag.errors import BadFile, FootnoteError
+from rag.search import SHOWN
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -29,7 +30,7 @@ _QUESTION = {"type": "string", "description": 'In plain words. tag:bread, after:
 _TOOLS: dict[str, tuple[str, dict[str, Any], list[str]]] = {
     "search_posts": (
         "Find the passages of the person's own blog posts that fit a question best.",
-        {"question": _QUESTION, "limit": {"type": "integer", "minimum": 1, "maximum": MOST_HITS, "default": 8}},
+        {"question": _QUESTION, "limit": {"type": "integer", "minimum": 1, "maximum": MOST_HITS, "default": SHOWN}},
         ["question"],
     ),
     "read_post": (
@@ -78,7 +79,7 @@ def server(run: Run) -> Server[Any]:
 async def _outcome(run: Run, tool: str, given: Arguments) -> tuple[str, dict[str, Any]]:
     """Run a tool; return what it says and the same as data. Raise FootnoteError."""
     if tool == "search_posts":
-        limit = _whole(given, "limit", 8, 1, MOST_HITS)
+        limit = _whole(given, "limit", SHOWN, 1, MOST_HITS)
         wanted = {"question": _text(given, "question"), "limit": limit, "search": "hybrid", "explain": False}
         result = await _result(run, "search", wanted)
         hits = [f"{hit['title']} (post {hit['post_id']})\n{hit['text']}" for hit in result["hits"]]

@@ -19,9 +19,9 @@ from rag.measuring.gold import GoldSet, Placed
 from rag.measuring.questions import MadeQuestion, check_questions, make_questions
 from rag.ports import Catalogue, Embedder, Gold, Library
 from rag.records import Found, SearchMode
+from rag.search import SHOWN
 
 SAMPLE = 200  # questions of one measurement: 95 % certainty to about 6 of 100
-SHOWN = 8  # passages that a person sees and the writer may read
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 _LOOKED_AT = 10  # passages of each search that are looked at
 _KEPT = 20  # measurements that are remembered

@@ -16,6 +16,7 @@ from rag.engine import Engine
 from rag.errors import BadAddress, BadFile, FootnoteError
 from rag.incoming.sources import is_address
 from rag.readers import printable
+from rag.search import SHOWN
 
 NAMES = ("ask", "search", "add", "posts")
 MOST_HITS = 50
@@ -31,7 +32,7 @@ def build(engine: Engine, *, local: bool) -> None:
         """Ask the posts; `history` are the turns before, oldest first: {"question", "answer"} each."""
         return _result(commands.run(engine, "ask", {"question": str(question), "history": history}, list))
 
-    def search(question: str, limit: int = 8) -> dict[str, Any]:
+    def search(question: str, limit: int = SHOWN) -> dict[str, Any]:
         """Return the passages that fit a question best."""
         if type(limit) is not int or not 1 <= limit <= MOST_HITS:
             raise _said(f"limit cannot be used. Give a whole number from 1 to {MOST_HITS}.")

@@ -12,8 +12,9 @@ from html import escape
 from rag.amounts import counted
 from rag.markup import plain
 from rag.measuring.gold import Placed
-from rag.measuring.quality import MODES, SHOWN, Measured, certainty
+from rag.measuring.quality import MODES, Measured, certainty
 from rag.records import Coverage, Found, Hit, SearchMode
+from rag.search import SHOWN
 from rag.ui.render import short
 from rag.words import stem, stems_of
 
