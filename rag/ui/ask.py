@@ -19,6 +19,7 @@ from rag.search import clean_question
 from rag.threads import in_thread
 from rag.ui import deeds, kept, render
 from rag.ui.conversation import Conversation
+from rag.ui.render import QUIET
 
 EXAMPLES = 3
 TYPING_S = 0.4  # without a key, before what is typed is taken for what will be asked
@@ -39,7 +40,6 @@ element.addEventListener("click", (event) => {
 """
 _TO_THE_QUESTION = "() => document.querySelector('#question textarea').focus()"
 _ANY_TAG = ("any", "")
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 Step = dict[Any, Any]
 """What changes on the page: a component's new value each."""
 
@@ -159,15 +159,15 @@ def build(engine: Engine, *, visitor: bool = False) -> AskTab:
         "inputs": [state, question, *filters],
         "outputs": outputs,
         "concurrency_limit": None if visitor else 8,  # visitors wait in a line of their own
-        **_QUIET,
+        **QUIET,
     }
-    anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **_QUIET}
+    anew: dict[str, Any] = {"fn": start_anew, "outputs": {*outputs, question, *filters}, **QUIET}
     gr.on([submit.click, question.submit], trigger_mode="multiple", **asked)
-    typing: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **_QUIET}
+    typing: dict[str, Any] = {"queue": False, "trigger_mode": "always_last", **QUIET}
     if not visitor:  # what is typed and never asked is not sent
         question.input(lambda talk, typed: engine.expect([typed], talk.turns(), TYPING_S), [state, question], **typing)
-    preface.click(ask_alone, state, outputs, concurrency_limit=8, **_QUIET)
-    stop.click(Conversation.halt, state, queue=False, **_QUIET)
+    preface.click(ask_alone, state, outputs, concurrency_limit=8, **QUIET)
+    stop.click(Conversation.halt, state, queue=False, **QUIET)
     earlier.click(inputs=state, **anew).then(js=_TO_THE_QUESTION)
     for example in examples:
         example.click(inputs=[state, example], **anew).then(**asked)
@@ -209,10 +209,10 @@ def _join(
         return {**parts.reopened(engine, talk), question: talk.exchanges[-1].answer.question if talk.exchanges else ""}
 
     outputs = {state, question, *parts.cleared()}
-    done = parts.deeds.like(do, state, outputs, concurrency_limit=8, **_QUIET)
+    done = parts.deeds.like(do, state, outputs, concurrency_limit=8, **QUIET)
     done.then(js=f"() => {{ if (document.querySelector('#deeds [data-act=keep]')) ({to_the_question})(); }}")
-    parts.earlier.like(judge_earlier, state, outputs, **_QUIET)
-    talks.like(open_again, state, outputs, **_QUIET)
+    parts.earlier.like(judge_earlier, state, outputs, **QUIET)
+    talks.like(open_again, state, outputs, **QUIET)
 
 
 def _stream(

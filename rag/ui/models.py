@@ -13,19 +13,13 @@ from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.records import Model, ModelKind
 from rag.ui import render, stock
+from rag.ui.render import QUIET
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 _TICK_S = 1  # how often what goes on is looked at, while something does
 _EXPLAINED = (
     "<p class='note'>Sizes are read on the Hugging Face Hub, which is asked only when you press a button here. What a "
     "model needs in memory is an estimate.</p>"
 )
-_CLICKS = """
-element.addEventListener("click", (event) => {
-  const button = event.target.closest && event.target.closest("button[data-act]");
-  if (button) trigger("click", {...button.dataset});
-});
-"""
 
 
 @dataclass(frozen=True)
@@ -42,11 +36,11 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
     seen, looked = gr.State(None), gr.State([])
     timer = gr.Timer(_TICK_S, active=False)
     used = gr.HTML(elem_id="models-used", padding=False)
-    doing = gr.HTML(elem_id="models-doing", padding=False, js_on_load=_CLICKS)
+    doing = gr.HTML(elem_id="models-doing", padding=False, js_on_load=render.CLICKS)
     with gr.Row(elem_id="models-ask"):
         ask = gr.Button("Ask the Hub for sizes", size="sm", elem_id="ask-hub")
         gr.HTML(_EXPLAINED, padding=False)
-    lists = gr.HTML(elem_id="models-list", padding=False, js_on_load=_CLICKS)
+    lists = gr.HTML(elem_id="models-list", padding=False, js_on_load=render.CLICKS)
     gr.HTML("<h2>Another model</h2>", elem_id="another-title", padding=False)
     with gr.Row(elem_id="another"):
         wanted = gr.Textbox(
@@ -56,7 +50,7 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
             scale=5,
         )
         look = gr.Button("Look", scale=1, min_width=96, elem_id="look-model")
-    found = gr.HTML(elem_id="models-found", padding=False, js_on_load=_CLICKS)
+    found = gr.HTML(elem_id="models-found", padding=False, js_on_load=render.CLICKS)
     shown: list[Any] = [seen, timer, used, doing, lists, found]
 
     def refresh(asked: str = "", models: Sequence[Model] = ()) -> list[Any]:
@@ -104,13 +98,13 @@ def build(engine: Engine, *, local: bool) -> ModelsTab:
         except FootnoteError as error:
             return [render.trouble(str(error)), []]
 
-    timer.tick(tick, [seen, looked], shown, **_QUIET)
+    timer.tick(tick, [seen, looked], shown, **QUIET)
     for part in (doing, lists, found):
-        part.click(act, looked, shown, **_QUIET)
-    ask.click(ask_hub, looked, shown, **_QUIET)
+        part.click(act, looked, shown, **QUIET)
+    ask.click(ask_hub, looked, shown, **QUIET)
     waiting = lambda: render.waiting("Looking for it…")  # noqa: E731
-    gr.on([look.click, wanted.submit], waiting, outputs=found, trigger_mode="once", **_QUIET).then(
-        look_there, wanted, [found, looked], **_QUIET
+    gr.on([look.click, wanted.submit], waiting, outputs=found, trigger_mode="once", **QUIET).then(
+        look_there, wanted, [found, looked], **QUIET
     )
     return ModelsTab(lambda: refresh()[:-1], shown[:-1])  # what was looked for stays
 

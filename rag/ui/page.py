@@ -12,6 +12,7 @@ from rag.ui import api, ask, models, posts, quality, render
 from rag.ui.guard import same
 from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
+from rag.ui.render import QUIET
 
 _SIGN_IN = "Sign in with any name and the password that was set as FOOTNOTE_PASSWORD."
 _HERE = Path(__file__).parent
@@ -37,26 +38,18 @@ def build_ui(engine: Engine, samples: Path, *, local: bool = True) -> gr.Blocks:
                 measuring = quality.build(engine)
             with gr.Tab("Models", id="models") as models_tab:
                 choosing = models.build(engine, local=local)
-        gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, show_progress="hidden")
-        page.load(lambda: render.activity(engine), outputs=status, show_progress="hidden")
-        gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, show_progress="hidden")
+        gr.Timer(2).tick(lambda: render.activity(engine), outputs=status, **QUIET)
+        page.load(lambda: render.activity(engine), outputs=status, **QUIET)
+        gr.on([page.load, adding.changed.change], asking.refresh, outputs=asking.fresh, **QUIET)
+        gr.on([page.load, posts_tab.select, adding.changed.change], adding.refresh, outputs=adding.fresh, **QUIET)
         gr.on(
-            [page.load, posts_tab.select, adding.changed.change],
-            adding.refresh,
-            outputs=adding.fresh,
-            show_progress="hidden",
+            [page.load, quality_tab.select, adding.changed.change], measuring.refresh, outputs=measuring.fresh, **QUIET
         )
-        gr.on(
-            [page.load, quality_tab.select, adding.changed.change],
-            measuring.refresh,
-            outputs=measuring.fresh,
-            show_progress="hidden",
-        )
-        gr.on([page.load, models_tab.select], choosing.refresh, outputs=choosing.fresh, show_progress="hidden")
-        measuring.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
-        asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden")
-        asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, show_progress="hidden").then(
-            adding.add_samples, show_progress="hidden"
+        gr.on([page.load, models_tab.select], choosing.refresh, outputs=choosing.fresh, **QUIET)
+        measuring.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, **QUIET)
+        asking.to_posts.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, **QUIET)
+        asking.to_samples.click(lambda: gr.Tabs(selected="posts"), outputs=tabs, **QUIET).then(
+            adding.add_samples, **QUIET
         )
         api.hide_others(page)
     return page

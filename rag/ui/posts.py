@@ -16,10 +16,10 @@ from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.incoming.sources import described, is_address
 from rag.ui import render
+from rag.ui.render import QUIET
 from rag.ui.sources import build as build_sources
 
 COLUMNS = ["Title", "Date", "Passages", "Source", "Id"]
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 SHOW_CHOSEN = "() => document.querySelector('#chosen')?.scrollIntoView({block: 'nearest', behavior: 'smooth'})"
 _DOTTED = "Nothing was added: a file's name begins with a dot. Rename it, or leave it out, and drop the others again."
 _LISTED_EVERY_S = 10  # while posts come in: thousands of them take the browser a while
@@ -74,9 +74,9 @@ def build(engine: Engine, samples: Path, *, local: bool, visitor: bool = False) 
             return render.trouble(str(error))
         return ""
 
-    dropped = files.upload(upload, files, message, **_QUIET)
-    dropped.then(lambda: None, outputs=files, **_QUIET)
-    dropped.failure(lambda: render.trouble(_DOTTED), outputs=message, **_QUIET)  # Gradio refuses the whole drop
+    dropped = files.upload(upload, files, message, **QUIET)
+    dropped.then(lambda: None, outputs=files, **QUIET)
+    dropped.failure(lambda: render.trouble(_DOTTED), outputs=message, **QUIET)  # Gradio refuses the whole drop
 
     def add_samples() -> None:
         engine.add([str(samples)])
@@ -130,9 +130,9 @@ def _build_address(engine: Engine, local: bool) -> None:
         return ["", *_closed("")]
 
     waiting = lambda: render.waiting("Looking at what is there…")  # noqa: E731
-    gr.on([look.click, where.submit], waiting, outputs=note, **_QUIET).then(look_there, where, outputs, **_QUIET)
-    take.click(take_chosen, [choice, found], outputs, **_QUIET)
-    leave.click(lambda: ["", *_closed("")], outputs=outputs, **_QUIET)
+    gr.on([look.click, where.submit], waiting, outputs=note, **QUIET).then(look_there, where, outputs, **QUIET)
+    take.click(take_chosen, [choice, found], outputs, **QUIET)
+    leave.click(lambda: ["", *_closed("")], outputs=outputs, **QUIET)
 
 
 def _closed(where: Any) -> list[Any]:
@@ -178,10 +178,10 @@ def _build_progress(engine: Engine, changed: gr.Number, tick_s: float) -> gr.HTM
         engine.prune()
 
     timer = gr.Timer(tick_s)
-    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed, counts], queue=tick_s == _TICK_S, **_QUIET)
-    cancel.click(stop, **_QUIET)
-    retry.click(try_again, **_QUIET)
-    prune.click(remove_vanished, **_QUIET)
+    timer.tick(look, seen, [seen, outcome, cancel, retry, prune, changed, counts], queue=tick_s == _TICK_S, **QUIET)
+    cancel.click(stop, **QUIET)
+    retry.click(try_again, **QUIET)
+    prune.click(remove_vanished, **QUIET)
     return counts
 
 
@@ -209,11 +209,11 @@ def _build_detail(engine: Engine, table: gr.Dataframe, message: gr.HTML, counts:
             said = render.trouble(str(error))
         return [said, *_list(engine), gr.Column(visible=False), ""]
 
-    table.select(select, outputs=[chosen, panel, detail, confirm, message], **_QUIET).then(js=SHOW_CHOSEN)
-    remove.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
-    keep.click(lambda: gr.Row(visible=False), outputs=confirm, **_QUIET)
-    close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
-    sure.click(remove_now, chosen, [message, counts, table, panel, chosen], **_QUIET)
+    table.select(select, outputs=[chosen, panel, detail, confirm, message], **QUIET).then(js=SHOW_CHOSEN)
+    remove.click(lambda: gr.Row(visible=True), outputs=confirm, **QUIET)
+    keep.click(lambda: gr.Row(visible=False), outputs=confirm, **QUIET)
+    close.click(lambda: gr.Column(visible=False), outputs=panel, **QUIET)
+    sure.click(remove_now, chosen, [message, counts, table, panel, chosen], **QUIET)
 
 
 def _list(engine: Engine) -> list[Any]:

@@ -17,15 +17,9 @@ from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.search import clean_question
 from rag.ui import figures, render, tune
+from rag.ui.render import QUIET
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 _TICK_S = 1  # how often a running measurement is looked at
-_CLICKS = """
-element.addEventListener("click", (event) => {
-  const button = event.target.closest && event.target.closest("button[data-act]");
-  if (button) trigger("click", {...button.dataset});
-});
-"""
 
 
 @dataclass(frozen=True)
@@ -92,9 +86,9 @@ def _build_number(engine: Engine) -> list[gr.components.Component]:
     def stop() -> None:
         engine.quality.cancel()
 
-    gr.Timer(_TICK_S).tick(look, seen, [seen, *shown], **_QUIET)
-    measure.click(start, outputs=[seen, *shown], **_QUIET)
-    cancel.click(stop, **_QUIET)
+    gr.Timer(_TICK_S).tick(look, seen, [seen, *shown], **QUIET)
+    measure.click(start, outputs=[seen, *shown], **QUIET)
+    cancel.click(stop, **QUIET)
     return shown
 
 
@@ -120,9 +114,9 @@ def _build_inspector(engine: Engine) -> gr.HTML:
     with gr.Row(elem_id="inspecting"):
         question = gr.Textbox(label="A question", placeholder="See what search does with it", max_lines=3, scale=5)
         look = gr.Button("Search", scale=1, min_width=96, elem_id="inspect")
-    found = gr.HTML(elem_id="inspected", padding=False, js_on_load=_CLICKS)
+    found = gr.HTML(elem_id="inspected", padding=False, js_on_load=render.CLICKS)
     gr.HTML("<h2>Questions you have judged</h2>", padding=False)
-    judged = gr.HTML(elem_id="gold", padding=False, js_on_load=_CLICKS)
+    judged = gr.HTML(elem_id="gold", padding=False, js_on_load=render.CLICKS)
 
     def search(typed: str) -> list[Any]:
         try:
@@ -145,11 +139,11 @@ def _build_inspector(engine: Engine) -> gr.HTML:
         return [gr.skip(), gr.skip(), *judge(wanted, event)]
 
     waiting = lambda: render.waiting("Searching your posts…")  # noqa: E731
-    gr.on([look.click, question.submit], waiting, outputs=found, trigger_mode="once", **_QUIET).then(
-        search, question, [asked, found], **_QUIET
+    gr.on([look.click, question.submit], waiting, outputs=found, trigger_mode="once", **QUIET).then(
+        search, question, [asked, found], **QUIET
     )
-    found.click(judge, asked, [found, judged], **_QUIET)
-    judged.click(choose, asked, [question, asked, found, judged], **_QUIET)
+    found.click(judge, asked, [found, judged], **QUIET)
+    judged.click(choose, asked, [question, asked, found, judged], **QUIET)
     return judged
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from html import escape
 from itertools import pairwise
 from pathlib import PurePath
+from typing import Any
 
 from rag.amounts import counted
 from rag.engine import Engine
@@ -24,6 +25,15 @@ EMPTY = (
     "<div class='empty'><h2>There are no posts yet</h2><p>Add your blog: its address, a folder, an export, or single "
     "files, and ask it anything. Your posts stay on this machine.</p></div>"
 )
+QUIET: dict[str, Any] = {"show_progress": "hidden"}
+"""For an event that is over at once: nothing is dimmed meanwhile."""
+CLICKS = """
+element.addEventListener("click", (event) => {
+  const button = event.target.closest && event.target.closest("button[data-act]");
+  if (button) trigger("click", {...button.dataset});
+});
+"""
+"""What tells the server which of the buttons in a piece of HTML was clicked."""
 Span = tuple[int, int]
 """Where something begins and ends in a text, in characters."""
 

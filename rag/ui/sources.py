@@ -9,9 +9,9 @@ import gradio as gr
 from rag.engine import Engine
 from rag.errors import FootnoteError
 from rag.ui import render
+from rag.ui.render import QUIET
 
 COLUMNS = ["Kind", "Where", "Posts", "Last read", "Id"]
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 def build(engine: Engine, changed: gr.Number) -> None:
@@ -74,16 +74,16 @@ def build(engine: Engine, changed: gr.Number) -> None:
     def sync_one(source_id: str) -> None:
         engine.sync(source_id)
 
-    changed.change(refresh, outputs=fresh, **_QUIET)
-    fold.expand(refresh, outputs=fresh, **_QUIET)
-    sync.click(sync_all, **_QUIET)
-    daily.input(set_daily, daily, **_QUIET)
-    table.select(select, outputs=[chosen, panel, said, confirm], **_QUIET)
-    one.click(sync_one, chosen, **_QUIET)
-    forget.click(lambda id_: forget_it(id_, False), chosen, [*fresh, panel, said], **_QUIET)
-    away.click(lambda: gr.Row(visible=True), outputs=confirm, **_QUIET)
-    keep.click(hidden, outputs=confirm, **_QUIET)
-    sure.click(lambda id_: forget_it(id_, True), chosen, [*fresh, panel, said], **_QUIET).then(
-        hidden, outputs=confirm, **_QUIET
+    changed.change(refresh, outputs=fresh, **QUIET)
+    fold.expand(refresh, outputs=fresh, **QUIET)
+    sync.click(sync_all, **QUIET)
+    daily.input(set_daily, daily, **QUIET)
+    table.select(select, outputs=[chosen, panel, said, confirm], **QUIET)
+    one.click(sync_one, chosen, **QUIET)
+    forget.click(lambda id_: forget_it(id_, False), chosen, [*fresh, panel, said], **QUIET)
+    away.click(lambda: gr.Row(visible=True), outputs=confirm, **QUIET)
+    keep.click(hidden, outputs=confirm, **QUIET)
+    sure.click(lambda id_: forget_it(id_, True), chosen, [*fresh, panel, said], **QUIET).then(
+        hidden, outputs=confirm, **QUIET
     )
-    close.click(lambda: gr.Column(visible=False), outputs=panel, **_QUIET)
+    close.click(lambda: gr.Column(visible=False), outputs=panel, **QUIET)

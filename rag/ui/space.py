@@ -44,7 +44,7 @@ _IN_PATH = re.compile(r"/gradio_api/(?:heartbeat|stream)/([^/]+)")
 _LOOKS_S = 5  # seconds between two looks at how things go; with sixty visitors a short time adds up
 _HANDLERS = 200  # at a time; most of them wait
 _WAITING = 300  # calls of the page that may wait
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "queue": False}
+_QUIET: dict[str, Any] = {**render.QUIET, "queue": False}
 _HEADER_TEXT = (
     "<h1>Footnote</h1><p>Answers from the posts that are here, each sentence with its source. Files that you add on "
     "the tab Posts are yours alone: nobody else sees them, and they are gone an hour after you leave.</p>"
@@ -235,7 +235,7 @@ def _owners_page(owner: Engine, samples: Path, save: Callable[[], str], trouble:
     with build_ui(owner, samples, local=False) as page:
         button = gr.Button("Save a snapshot of the posts", size="sm", elem_id="save-snapshot")
         said = gr.HTML(render.trouble(trouble) if trouble else "", elem_id="saved", padding=False)
-        button.click(save_now, outputs=said, show_progress="hidden")
+        button.click(save_now, outputs=said, **render.QUIET)
     return page
 
 

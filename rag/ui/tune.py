@@ -13,8 +13,8 @@ from rag.errors import FootnoteError
 from rag.tuning.run import MINUTES, Wanted
 from rag.tuning.shelf import Tuned
 from rag.ui import render, tuned
+from rag.ui.render import QUIET
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden"}
 _TICK_S = 1  # how often a running tuning is looked at
 _SHOWN = 25  # pairs that are shown at first, and each time more
 _LEAST_MINUTES, _MOST_MINUTES = 1, 120
@@ -104,14 +104,14 @@ def build(engine: Engine) -> None:
         return attempt(now, lambda: _act(engine, now, event._data))
 
     typed = [view, file, minutes, asked]
-    gr.Timer(_TICK_S).tick(tick, [view, seen], every, **_QUIET)
-    start.click(start_it, typed, every, **_QUIET)
-    look.click(look_at_it, typed, every, **_QUIET)
-    cancel.click(lambda: tuning.cancel(), **_QUIET)
+    gr.Timer(_TICK_S).tick(tick, [view, seen], every, **QUIET)
+    start.click(start_it, typed, every, **QUIET)
+    look.click(look_at_it, typed, every, **QUIET)
+    cancel.click(lambda: tuning.cancel(), **QUIET)
     for region in (plan, result, use, runs):
-        region.click(clicked, view, every, **_QUIET)
-    dropped = file.upload(lambda: None, **_QUIET)
-    dropped.failure(lambda: render.trouble(_DOTTED), outputs=going, **_QUIET)  # Gradio refuses the whole drop
+        region.click(clicked, view, every, **QUIET)
+    dropped = file.upload(lambda: None, **QUIET)
+    dropped.failure(lambda: render.trouble(_DOTTED), outputs=going, **QUIET)  # Gradio refuses the whole drop
 
 
 def _stamp(engine: Engine) -> list[list[Any]]:
