@@ -10,8 +10,7 @@ from collections.abc import Callable
 from threading import Event
 
 from rag.errors import FootnoteError
-from rag.incoming.wire import Stopped
-from rag.jobs import SURPRISE
+from rag.jobs import SURPRISE, Stopped
 
 
 class Background:

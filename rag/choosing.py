@@ -17,8 +17,8 @@ from rag.amounts import size
 from rag.background import Background
 from rag.errors import BadSetting, Busy, ModelError, NotFound, Unreachable
 from rag.finding.cut import cut
-from rag.incoming.wire import Stopped
 from rag.indexing import Indexing
+from rag.jobs import Stopped
 from rag.measuring.questions import make_questions
 from rag.ports import Catalogue, Embedder, Progress, Stock, Vectors, Workshop, Writer
 from rag.records import InUse, Manifest, Model, ModelKind, Passage, Prompt, Segment

@@ -18,7 +18,7 @@ from rag import passages as splitting
 from rag.errors import BadFile, ModelError, StoreError
 from rag.finding.coverage import UNMEASURED, Scale, measured
 from rag.finding.cut import Cut, cut
-from rag.incoming.fetch import Stopped
+from rag.jobs import Stopped
 from rag.passages import SPLITTER
 from rag.ports import Embedder, Library, Progress, VectorIndex, Vectors
 from rag.records import Check, InUse, Manifest, Passage, Post

@@ -27,6 +27,10 @@ class Stop(Event):
     closing = False
 
 
+class Stopped(Exception):
+    """Raised where the `stop` that was passed in has been set."""
+
+
 Work = Callable[[Stop], Iterator[FileProgress]]
 """What a job does."""
 

@@ -14,7 +14,8 @@ import pytest
 from rag.errors import BadAddress, Gone
 from rag.incoming import wire
 from rag.incoming.addresses import absolute, canonical, closed
-from rag.incoming.fetch import USER_AGENT, Fetcher, Page, Stopped, document
+from rag.incoming.fetch import USER_AGENT, Fetcher, Page, document
+from rag.jobs import Stopped
 from tests import loopback
 from tests.loopback import LoopbackSite, Reply, redirect
 

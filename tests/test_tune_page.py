@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rag.errors import BadQuestion, Busy
-from rag.incoming.wire import Stopped
+from rag.jobs import Stopped
 from rag.records import Pair
 from rag.tuning.known import Known
 from rag.tuning.run import AFTER, LEARNING, Stage, Wanted

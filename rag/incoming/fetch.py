@@ -21,7 +21,8 @@ import httpcore
 
 from rag.errors import BadAddress, Gone
 from rag.incoming.addresses import absolute, canonical, host_of
-from rag.incoming.wire import STEP, Clock, Guard, NoHost, Shut, Stopped, Untrusted, trust
+from rag.incoming.wire import STEP, Clock, Guard, NoHost, Shut, Untrusted, trust
+from rag.jobs import Stopped
 from rag.records import Document
 
 __all__ = ["Fetcher", "Page", "Stopped", "canonical", "document"]

@@ -17,9 +17,9 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from rag.errors import FootnoteError, ModelError
-from rag.incoming.fetch import Stopped
 from rag.incoming.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 from rag.indexing import Indexing
+from rag.jobs import Stopped
 from rag.ports import Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
 

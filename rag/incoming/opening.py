@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from rag.errors import BadFile, Gone
 from rag.incoming.addresses import canonical
-from rag.incoming.fetch import Fetcher, Stopped, document
+from rag.incoming.fetch import Fetcher, document
 from rag.incoming.intake import Opened
+from rag.jobs import Stopped
 from rag.ports import Library, Readers
 from rag.readers import printable
 from rag.records import Document, Entry, Item, Post

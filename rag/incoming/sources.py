@@ -15,11 +15,11 @@ from typing import Literal
 
 from rag.errors import BadAddress, BadFile, FootnoteError, Gone, NotFound
 from rag.incoming.addresses import canonical
-from rag.incoming.fetch import Fetcher, Stopped
+from rag.incoming.fetch import Fetcher
 from rag.incoming.intake import Intake, Task
 from rag.incoming.opening import Opener, Opening
 from rag.incoming.sites import Finding, discover, listing
-from rag.jobs import Stop
+from rag.jobs import Stop, Stopped
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
 from rag.records import Entry, FileProgress, Item, Source, SourceKind, id_of

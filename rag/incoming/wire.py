@@ -18,15 +18,12 @@ from typing import TypeVar
 import httpcore
 
 from rag.incoming.addresses import closed
+from rag.jobs import Stopped
 
 CONNECT_SECONDS = 8.0  # for each address of a host
 STEP = 0.2  # seconds between two looks at whether to stop
 
 _T = TypeVar("_T")
-
-
-class Stopped(Exception):
-    """Raised where the `stop` that was passed in has been set."""
 
 
 class Shut(Exception):

@@ -20,8 +20,8 @@ from threading import Event
 from rag.background import Background
 from rag.errors import Busy, NotFound
 from rag.finding.cut import Cut, cut
-from rag.incoming.wire import Stopped
 from rag.indexing import Indexing
+from rag.jobs import Stopped
 from rag.ports import Catalogue, Conversations, Embedder, Library, Progress, Workshop, Writer
 from rag.records import Pair, Passage, Recipe, Step
 from rag.tuning import exam
