@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from rag.addresses import absolute, canonical, closed
 from rag.errors import BadAddress, Gone
 from rag.incoming import wire
-from rag.incoming.addresses import absolute, canonical, closed
 from rag.incoming.fetch import USER_AGENT, Fetcher, Page, document
 from rag.jobs import Stopped
 from tests import loopback

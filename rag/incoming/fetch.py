@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import httpcore
 
+from rag.addresses import absolute, canonical, host_of
 from rag.errors import BadAddress, Gone
-from rag.incoming.addresses import absolute, canonical, host_of
 from rag.incoming.wire import STEP, Clock, Guard, NoHost, Shut, Untrusted, trust
 from rag.jobs import Stopped
 from rag.records import Document

@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlsplit
 
+from rag.addresses import canonical
 from rag.errors import BadFile, Gone
-from rag.incoming.addresses import canonical
 from rag.incoming.fetch import Fetcher, document
 from rag.incoming.intake import Opened
 from rag.jobs import Stopped

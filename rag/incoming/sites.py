@@ -12,8 +12,8 @@ from threading import Event
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
+from rag.addresses import canonical, host_of, same_host
 from rag.errors import BadAddress, BadFile, Gone
-from rag.incoming.addresses import canonical, host_of, same_host
 from rag.incoming.fetch import ACCEPT, Fetcher, Page, document
 from rag.ports import Readers
 from rag.records import Entry, Outline

@@ -13,8 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+from rag.addresses import canonical
 from rag.errors import BadAddress, BadFile, FootnoteError, Gone, NotFound
-from rag.incoming.addresses import canonical
 from rag.incoming.fetch import Fetcher
 from rag.incoming.intake import Intake, Task
 from rag.incoming.opening import Opener, Opening

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import httpcore
 
-from rag.incoming.addresses import closed
+from rag.addresses import closed
 from rag.jobs import Stopped
 
 CONNECT_SECONDS = 8.0  # for each address of a host

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from html import escape, unescape
 from typing import Any
 
+from rag.addresses import absolute
 from rag.errors import BadAddress, BadFile
-from rag.incoming.addresses import absolute
 from rag.readers import facts
 from rag.readers.decode import decode, tidy
 from rag.readers.limits import Limits

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from rag.addresses import canonical, same_host
 from rag.errors import BadAddress, BadFile
-from rag.incoming.addresses import canonical, same_host
 from rag.readers import feeds
 from rag.readers.decode import decode
 from rag.readers.facts import unmarked, web_address

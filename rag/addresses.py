@@ -1,6 +1,6 @@
 """Addresses: the one form in which an address is kept, and which machines may be asked for a page.
 
-Apart from `rag.incoming.fetch`, because readers and lists need the form of an address and never the network.
+At the top of the core, because readers and lists need the form of an address and never the network.
 """
 
 from __future__ import annotations
