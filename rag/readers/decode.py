@@ -1,4 +1,4 @@
-"""Bytes -> text: finds the character set and refuses what is not text."""
+"""Bytes -> text: finds the character set and refuses what is not text; names of documents as they can be shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import unicodedata
 
 from rag.errors import BadFile
+from rag.records import Document
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -54,6 +55,11 @@ def printable(path: str) -> str:
     """Return a path that a database can keep and a page can show: what is no visible character is written as \\xNN."""
     path = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return _UNPRINTABLE.sub(lambda match: match.group().encode("unicode_escape").decode("ascii"), path)
+
+
+def label(document: Document) -> str:
+    """Return the document's name or address as it is shown in a sentence."""
+    return printable(document.address or document.name or document.source)
 
 
 def _declared(data: bytes) -> str | None:

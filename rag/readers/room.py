@@ -21,8 +21,7 @@ from dataclasses import asdict
 from typing import IO, Any, cast
 
 from rag.errors import BadFile
-from rag.readers import printable
-from rag.readers.decode import UNSEEN
+from rag.readers.decode import UNSEEN, label
 from rag.readers.limits import Limits
 from rag.records import Document, Entry, Outline, Post, Refused
 from rag.settings import CHECKOUT
@@ -263,11 +262,6 @@ def _pass_on(stream: IO[bytes]) -> None:
             if number < _ERROR_LINES:
                 with suppress(OSError, ValueError, AttributeError):  # no terminal, or one that is closed
                     sys.stderr.write("".join(c if c.isprintable() else "?" for c in text) + "\n")
-
-
-def label(document: Document) -> str:
-    """Return the document's name or address as it is shown in a sentence."""
-    return printable(document.address or document.name or document.source)
 
 
 def _part(message: Mapping[str, Any], source: str) -> Post | Refused:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rag.errors import BadFile
+from rag.readers.decode import label
 from rag.readers.limits import Limits
-from rag.readers.room import label
 from rag.records import Document, Outline, Post, Refused
 
 Read = Callable[[Document, Limits], Iterator[Post | Refused]]
