@@ -4,11 +4,9 @@ The parts never call each other; it does, and growing.py for the writer, sources
 
 from __future__ import annotations
 
-import shutil
 import time
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
@@ -32,6 +30,7 @@ from rag.incoming.fetch import Fetcher
 from rag.incoming.intake import Intake, Opened, Task
 from rag.incoming.sites import Finding
 from rag.incoming.sources import Chosen, Sources
+from rag.incoming.uploads import Uploads
 from rag.indexing import Indexing, silent
 from rag.jobs import Job, Jobs, Stop
 from rag.measuring.quality import Quality
@@ -56,13 +55,11 @@ from rag.records import (
     Answer,
     Check,
     Coverage,
-    Document,
     FileProgress,
     Found,
     Item,
     ModelKind,
     Post,
-    Refused,
     SearchMode,
     Source,
     StoredPost,
@@ -75,7 +72,6 @@ from rag.tuning.run import Tuning
 CHECKED_EVERY = timedelta(days=1)
 _TRIES, _TRY_AGAIN_S = 20, 3.0  # how often, and how long after, a trial goes on that a question has interrupted
 BUILDING = "The search index is still being built, and nothing with these words was found yet. Ask again in a moment."
-_REFUSED = "refused-"  # begins the name of an upload's folder in the inbox
 _SCHEDULE = "schedule"  # the note that says whether sources are read again by themselves
 
 
@@ -119,12 +115,11 @@ class Engine:
         self._nli = nli
         self._readers = readers
         self._fetcher = fetcher
-        self._inbox = inbox
-        self._refused_uploads: dict[str, Path] = {}
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
         self._indexing = Indexing(library, index, embedder, lambda: self._host._writer.forget())
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
+        self._uploads = Uploads(library, readers, self._intake, inbox)
         self.jobs = Jobs()
         """What is being brought in, and what was last."""
         self.backups = Backups(vault, self._indexing, self.jobs)
@@ -221,8 +216,8 @@ class Engine:
 
     def add_uploads(self, files: Iterable[tuple[Path, str]]) -> Job:
         """Add files that lie at a temporary path, as (path, name): the name is their source. They are moved away."""
-        waiting = [(self._into_inbox(path, name), name) for path, name in files]
-        return self.jobs.start("Adding what was dropped", lambda stop: self._take_uploads(waiting, stop))
+        waiting = self._uploads.keep(files)
+        return self.jobs.start("Adding what was dropped", lambda stop: self._uploads.take(waiting, stop))
 
     def add_posts(self, posts: Iterable[Post], *, dedupe: bool = True) -> Iterator[FileProgress]:
         """Add posts that are read already; without `dedupe` the same text may come twice."""
@@ -257,15 +252,13 @@ class Engine:
     def resume(self) -> Job | None:
         """Go on with what a kill interrupted, if anything was. Call it before anything new begins."""
         sources = [source.id for source in self._sources.unfinished()]
-        if self._inbox:
-            self._throw_away(self._inbox.glob(f"{_REFUSED}*/*"))
-        uploads = [(path, path.name) for path in sorted(self._inbox.glob("*/*"))] if self._inbox else []
+        uploads = self._uploads.left()
         if not sources and not uploads:
             return None
 
         def work(stop: Stop) -> Iterator[FileProgress]:
             yield from self._sources.sync(sources, stop, dry=False, prune=False)
-            yield from self._take_uploads(uploads, stop)
+            yield from self._uploads.take(uploads, stop)
 
         return self.jobs.start("Going on where it stopped", work)
 
@@ -466,72 +459,6 @@ class Engine:
         return replace(answer, text=REFUSAL)
 
     def _retry(self, failed: Sequence[str], wanted: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
-        uploads = {row: self._refused_uploads.pop(row) for row in failed if row in self._refused_uploads}
-        yield from self._take_uploads([(path, path.name) for path in uploads.values()], stop)
+        uploads = self._uploads.again(failed)
+        yield from self._uploads.take(list(uploads.values()), stop)
         yield from self._sources.retry([row for row in failed if row not in uploads], wanted, stop)
-
-    def _into_inbox(self, path: Path, name: str) -> Path:
-        """Move an upload to where a restart finds it; one that cannot be moved is read, or missed, where it is."""
-        if self._inbox is None:
-            return path
-        kept = self._inbox / uuid.uuid4().hex / Path(name).name
-        try:
-            kept.parent.mkdir(parents=True)
-            shutil.move(path, kept)
-        except OSError:
-            shutil.rmtree(kept.parent, ignore_errors=True)
-            return path
-        return kept
-
-    def _take_uploads(self, files: Sequence[tuple[Path, str]], stop: Stop) -> Iterator[FileProgress]:
-        claimed: set[str] = set()
-        tasks: dict[str, Task] = {}
-        for path, name in files:
-            shown = f"upload:{name}" if f"upload:{name}" not in tasks else f"upload:{name} ({len(tasks) + 1})"
-            tasks[shown] = Task(shown, self._upload_opener(path, name, shown, claimed), self._upload_ended(shown, path))
-        yield from self._intake.take(list(tasks.values()), stop)
-        if stop.is_set() and not stop.closing:
-            self._throw_away(path for path, _ in files)
-
-    def _upload_opener(self, path: Path, name: str, shown: str, claimed: set[str]) -> Callable[[], Opened]:
-        def open_() -> Opened:
-            outcomes = self._readers.read(Document(f"upload:{name}", name, path=str(path)))
-            told_apart = (self._told_apart(outcome, name, shown, claimed) for outcome in outcomes)
-            return Opened(Item(shown, "done"), told_apart, whole=False)  # another file of that name stays
-
-        return open_
-
-    def _upload_ended(self, shown: str, path: Path) -> Callable[[Item], None]:
-        def ended(item: Item) -> None:
-            if item.state == "failed" and self._inbox is not None and path.parent.parent == self._inbox:
-                self._refused_uploads[shown] = self._set_aside(path)
-            else:
-                self._throw_away([path])
-
-        return ended
-
-    def _set_aside(self, path: Path) -> Path:
-        """Keep a refused upload where "Try again" finds it and the next start does not."""
-        folder = path.parent.with_name(_REFUSED + path.parent.name.removeprefix(_REFUSED))
-        return path.parent.rename(folder) / path.name if folder != path.parent else path
-
-    def _throw_away(self, paths: Iterable[Path]) -> None:
-        for path in paths:
-            if self._inbox is not None and path.parent.parent == self._inbox:
-                shutil.rmtree(path.parent, ignore_errors=True)
-
-    def _told_apart(self, outcome: Post | Refused, name: str, shown: str, claimed: set[str]) -> Post | Refused:
-        """Tell two posts in files of one name ("index.md") apart by their titles, then by their text.
-
-        `claimed` holds the sources of the files dropped together with it.
-        """
-        if isinstance(outcome, Refused):
-            return replace(outcome, source=shown) if outcome.source == f"upload:{name}" else outcome
-        known = self._library.find(outcome)
-        other = known is not None and not known[1] and self._library.post(known[0]).title != outcome.title
-        if outcome.source == f"upload:{name}" and (other or outcome.source in claimed):
-            outcome = replace(outcome, source=f"upload:{name}#{outcome.title}")
-        if outcome.source in claimed:
-            outcome = replace(outcome, source=f"{outcome.source}#{outcome.content_hash[:8]}")
-        claimed.add(outcome.source)
-        return outcome
