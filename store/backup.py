@@ -26,7 +26,8 @@ from rag.records import Snapshot
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
-from store.library import MIGRATIONS, SqliteLibrary, free_bytes
+from store.library import SqliteLibrary, free_bytes
+from store.schema import MIGRATIONS
 
 FORMAT = 1
 _FACTS, _DATA = "footnote.json", "library.sqlite3"

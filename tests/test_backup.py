@@ -23,7 +23,8 @@ from rag.conversations import kept
 from rag.errors import BadFile, Busy, FootnoteError, StoreError
 from rag.records import Mark
 from store.backup import FORMAT, SqliteVault
-from store.library import MIGRATIONS, SqliteLibrary
+from store.library import SqliteLibrary
+from store.schema import MIGRATIONS
 from tests.fakes import FakeLibrary, FakeVault
 from tests.house import ROOT, House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, post

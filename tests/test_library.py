@@ -17,7 +17,8 @@ from rag.errors import StoreError
 from rag.records import Mark, Passage
 from store.catalogue import SqliteCatalogue
 from store.gold import SqliteGold
-from store.library import MIGRATIONS, SqliteLibrary, free_bytes
+from store.library import SqliteLibrary, free_bytes
+from store.schema import MIGRATIONS
 from tests.fakes import FakeEmbedder
 from tests.house import ROOT
 from tests.stories import FLATBREAD, SOURDOUGH, passages_of, post
