@@ -439,9 +439,14 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.OperationalError, sqlite3.DatabaseError, OSError) as error:
         reason = str(error)
-        if "disk is full" in reason or "disk I/O error" in reason or getattr(error, "errno", 0) == 28:
+        if "disk is full" in reason or getattr(error, "errno", 0) == 28:
             raise StoreError(
                 f"The disk that holds {path.parent} is full. Free some space and try again; nothing was lost."
+            ) from error
+        if "disk I/O error" in reason:  # SQLite's word for a disk that is gone, failing, or has no room for its log
+            raise StoreError(
+                f"The disk that holds {path.parent} did not read or write as it should. See that it is there and has "
+                "room, then run doctor."
             ) from error
         if "locked" in reason:
             raise StoreError(f"Another program holds {path}. Close it and try again.") from error

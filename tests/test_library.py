@@ -125,6 +125,11 @@ class TestSafety:
         assert library.splitter() == ""
         assert len(library.passages()) == len(passages_of(post(SOURDOUGH)))
 
+    def test_a_disk_that_fails_is_a_sentence_that_promises_nothing(self, library: SqliteLibrary) -> None:
+        sentence = r"did not read or write as it should\. .* run doctor\.$"
+        with pytest.raises(StoreError, match=sentence), library.reading():
+            raise sqlite3.OperationalError("disk I/O error")
+
     def test_a_full_disk_is_a_sentence_and_the_posts_are_still_there(self, library: SqliteLibrary) -> None:
         stored = put(library, SOURDOUGH)
         pages = library._db.execute("PRAGMA page_count").fetchone()[0]
