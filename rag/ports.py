@@ -548,8 +548,8 @@ class VectorIndex(Neighbours, Protocol):
     def open(self, manifest: Manifest, expected: Mapping[int, Vectors]) -> str:
         """Open the stored index and test it: every vector in `expected` must find itself.
 
-        Return "" if it is sound and was built with this manifest, else why it must be rebuilt. An index with this
-        manifest that fails nothing keeps answering until a rebuild replaces it.
+        Return "" if it is sound and was built with this manifest, else why it must be rebuilt. An index of the same
+        embedder that passes the test keeps answering until a rebuild replaces it.
         """
         ...
 
