@@ -43,6 +43,7 @@ from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
 from rag.records import Check, Manifest
 from rag.settings import CHECKOUT, Settings, read_settings
+from rag.shown import diagnosis
 from rag.tuning.command import CONFIRM
 from rag.ui import import_gradio
 from rag.visitors import Allowed, Visitors
@@ -316,7 +317,7 @@ def _events(
     try:
         handover.withdraw(settings.home)  # what a killed process left there leads nowhere
         if command == "doctor" and (trouble := _library_trouble(settings)):
-            yield commands.diagnosis([Check("library", False, trouble), *machine_checks(settings)])
+            yield diagnosis([Check("library", False, trouble), *machine_checks(settings)])
             return
         with _engine(settings) as engine:
             run = lambda name, given: commands.run(engine, name, given, lambda: machine_checks(settings))  # noqa: E731

@@ -1,4 +1,4 @@
-"""The command line: what can be typed, what each command does, and how its outcome is shown.
+"""The command line: what can be typed and what each command does; shown.py says how its outcome looks.
 
 A command yields events, so that it runs alike in its own process and in the one that serves the page:
 `log` (a line for stderr), `text` (for a person, on stdout), `result` (the JSON object; its exit code beside it)."""
@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +27,24 @@ from rag.finding import query
 from rag.finding.followups import turns_of
 from rag.incoming.sources import described, is_address
 from rag.jobs import Job
-from rag.markup import plain
 from rag.ports import Progress
 from rag.readers import formats, printable
-from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
+from rag.records import Answer, Check
 from rag.search import SHOWN, clean_question
+from rag.shown import (
+    answer_json,
+    best_quotes,
+    coverage_json,
+    diagnosis,
+    footnotes,
+    hit_json,
+    hit_lines,
+    legs_json,
+    post_json,
+    progress_json,
+    progress_line,
+    tally,
+)
 from rag.tuning import command as tuning
 
 Event = dict[str, Any]
@@ -227,13 +240,13 @@ def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]
     if engine.trouble:
         yield {"log": engine.trouble}
     nothing = not (outcome["added"] or outcome["updated"] or outcome["unchanged"])
-    yield {"result": outcome, "exit": int(nothing), "text": _counts(outcome)}
+    yield {"result": outcome, "exit": int(nothing), "text": tally(outcome)}
 
 
 def _sync(engine: Engine, id: str | None, dry_run: bool, prune: bool) -> Iterator[Event]:  # noqa: A002 - as typed
     job = engine.sync(id, dry_run=dry_run, prune=prune)
     outcome = yield from followed(job, ("added", "updated", "unchanged", "vanished", "failed"), silent="unchanged")
-    yield {"result": outcome, "text": ("Dry run, nothing was changed: " if dry_run else "") + _counts(outcome)}
+    yield {"result": outcome, "text": ("Dry run, nothing was changed: " if dry_run else "") + tally(outcome)}
 
 
 def followed(
@@ -243,14 +256,10 @@ def followed(
     outcome: dict[str, list[dict[str, Any]]] = {state: [] for state in states}
     for progress in job:
         if progress.state in outcome:
-            outcome[progress.state].append(_progress_json(progress))
+            outcome[progress.state].append(progress_json(progress))
             if progress.state != silent:
-                yield {"log": _progress_line(progress)}
+                yield {"log": progress_line(progress)}
     return outcome
-
-
-def _counts(outcome: Mapping[str, list[Any]]) -> str:
-    return ", ".join(f"{len(rows)} {name}" for name, rows in outcome.items()) + "\n"
 
 
 def _sources(engine: Engine, forget: str | None, with_posts: bool) -> Iterator[Event]:
@@ -273,7 +282,7 @@ def _ask(engine: Engine, question: str, history: Any) -> Iterator[Event]:
     for answer in engine.ask(question, turns=turns):
         if answer.quotes and not quoted:
             quoted = True
-            yield {"text": "".join(f"“{_short(plain(q.quote))}” ({_named(q)})\n" for q in answer.quotes) + "\n"}
+            yield {"text": best_quotes(answer)}
         if not answer.text.startswith(shown):
             yield {"text": "\n\nNot all of that is borne out by your posts. What is:\n"}
             shown = ""
@@ -281,7 +290,7 @@ def _ask(engine: Engine, question: str, history: Any) -> Iterator[Event]:
         shown = answer.text
     if answer.failed:
         yield {"log": f"error: {answer.note}"}
-    yield {"text": _footnotes(answer), "result": answer_json(answer), "exit": int(answer.failed)}
+    yield {"text": footnotes(answer), "result": answer_json(answer), "exit": int(answer.failed)}
 
 
 def _narrowed(question: str) -> Iterator[Event]:
@@ -295,34 +304,15 @@ def _search(engine: Engine, question: str, limit: int, search: Any, explain: boo
     if search != "lexical":
         yield from _preparing(engine)
     found = engine.search(question, search, limit)
-    lines = [_hit_lines(hit, explain) for hit in found.hits]
+    lines = [hit_lines(hit, explain) for hit in found.hits]
     sure = "" if found.probability is None else f" ({found.probability:.2f})"
     yield {
         "text": "\n".join([*lines, f"{len(found.hits)} passages; {found.coverage}{sure}\n"]),
         "result": {
-            "hits": [hit_json(hit) | (_legs_json(hit) if explain else {}) for hit in found.hits],
-            **_coverage_json(found),
+            "hits": [hit_json(hit) | (legs_json(hit) if explain else {}) for hit in found.hits],
+            **coverage_json(found),
         },
     }
-
-
-def _hit_lines(hit: Hit, explain: bool) -> str:
-    legs = _legs_json(hit)
-    why = [f"{name} #{leg['rank'] or '-'} {leg['score']}" for name, leg in legs.items()] if explain else []
-    return "\n       ".join([f"{hit.score:.3f}  {hit.title}", *why, _short(hit.passage.text)])
-
-
-def _legs_json(hit: Hit) -> dict[str, dict[str, Any]]:
-    cosine = None if hit.cosine is None else round(hit.cosine, 4)
-    return {
-        "lexical": {"rank": hit.lexical_rank, "score": round(hit.lexical, 4)},
-        "dense": {"rank": hit.dense_rank, "score": cosine},
-    }
-
-
-def _coverage_json(found: Found | Answer) -> dict[str, Any]:
-    probable = found.probability
-    return {"coverage": found.coverage, "probability": None if probable is None else round(probable, 4)}
 
 
 def _posts(engine: Engine, id: str | None) -> Iterator[Event]:  # noqa: A002 - the name that is typed
@@ -331,7 +321,7 @@ def _posts(engine: Engine, id: str | None) -> Iterator[Event]:  # noqa: A002 - t
         lines = [f"{post.id}  {post.date or '          '}  {post.passages:4}  {post.title}" for post in posts]
         yield {
             "text": "\n".join([*lines, f"{len(posts)} posts\n"]),
-            "result": {"posts": [_post_json(p) for p in posts]},
+            "result": {"posts": [post_json(p) for p in posts]},
         }
         return
     post = engine.post(id)
@@ -355,14 +345,6 @@ def _reindex(engine: Engine) -> Iterator[Event]:
     seconds = round(time.perf_counter() - started, 3)
     result = {"passages": passages, "embedder": engine.embedder_name, "seconds": seconds}
     yield {"text": f"{passages} passages indexed with {engine.embedder_name} in {seconds} s\n", "result": result}
-
-
-def diagnosis(checks: Sequence[Check]) -> Event:
-    """Return what `doctor` says of checks."""
-    well = all(check.ok for check in checks)
-    lines = [f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}" for check in checks]
-    result = {"ok": well, "checks": [asdict(check) for check in checks]}
-    return {"text": "\n".join([*lines, ""]), "result": result, "exit": int(not well)}
 
 
 def _eval(
@@ -400,40 +382,6 @@ COMMANDS: dict[str, Callable[..., Iterator[Event]]] = {
 }
 
 
-def answer_json(answer: Answer) -> dict[str, Any]:
-    """Return a finished answer as `ask --json` prints it."""
-    keys = ("number", "post_id", "title", "url", "page", "quote", "start", "end")
-    return {
-        "question": answer.question,
-        "answer": answer.text,
-        "refused": answer.refused,
-        **_coverage_json(answer),
-        "note": answer.note,
-        "quotes": [
-            {"text": quote.quote, "post_id": quote.post_id, "start": quote.start, "end": quote.end}
-            for quote in answer.quotes
-        ],
-        "citations": [{key: getattr(citation, key) for key in keys} for citation in answer.citations],
-        "sentences": [asdict(sentence) for sentence in answer.sentences],
-        "hits": [hit_json(hit) for hit in answer.hits],
-        "posts": [{key: getattr(post, key) for key in ("id", "title", "date", "url")} for post in answer.posts],
-        "timings": asdict(answer.timings),
-    }
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """Return a hit as `search --json` prints it."""
-    return {
-        "passage_id": hit.passage.id,
-        "post_id": hit.passage.post_id,
-        "title": hit.title,
-        "text": hit.passage.text,
-        "start": hit.passage.start,
-        "end": hit.passage.end,
-        "score": round(hit.score, 4),
-    }
-
-
 def _preparing(engine: Engine) -> Iterator[Event]:
     yield {"log": "Loading the models…"}
     yield from _told(engine.prepare)
@@ -460,47 +408,6 @@ def _told(work: Callable[[Progress], Result]) -> Generator[Event, None, Result]:
         finally:
             left.set()
     return future.result()
-
-
-def _progress_json(progress: FileProgress) -> dict[str, Any]:
-    if progress.state == "failed":
-        return {"source": progress.source, "error": progress.error}
-    if progress.state == "unchanged":
-        same = {"same_as": progress.same_as} if progress.same_as else {}
-        return {"id": progress.post_id, "source": progress.source, **same}
-    return {"id": progress.post_id, "title": progress.title, "source": progress.source, "passages": progress.passages}
-
-
-def _progress_line(progress: FileProgress) -> str:
-    detail = progress.error.removeprefix(f"{progress.source}: ") or progress.title
-    if progress.passages:
-        detail += f" ({counted(progress.passages, 'passage')})"
-    if progress.same_as:
-        detail += f" (the same as “{progress.same_as}”)"
-    return f"{progress.state:9}  {progress.source}: {detail}"
-
-
-def _post_json(post: StoredPost) -> dict[str, Any]:
-    keys = ("id", "title", "source", "url", "date", "passages")
-    return {key: getattr(post, key) for key in keys}
-
-
-def _footnotes(answer: Answer) -> str:
-    lines = [f"\n[{c.number}] {_named(c)}: “{_short(c.quote)}”" for c in answer.citations]
-    lines += [f"\n{post.date or '          '}  {post.title}" for post in answer.posts]
-    said = {"no": "Not in your posts", "partly": "Only partly in that footnote"}
-    lines += [f"\n{said[s.support]}: {s.text}" for s in answer.sentences if s.support in said]
-    return "".join(["\n", *lines, f"\n{answer.note}" if answer.note and not answer.failed else "", "\n"])
-
-
-def _named(citation: Citation) -> str:
-    page = f"page {citation.page}" if citation.page else None
-    return ", ".join(part for part in (citation.title, citation.date, page) if part)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 200 else line[:199] + "…"
 
 
 def _positive(text: str) -> int:
