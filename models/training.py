@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import math
 import os
@@ -19,14 +18,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models.batches import Batches, same_passages, table_of
+from models.checkpoints import alone, identity_of, last_whole, read_notes, remove, vouch, write_notes
 from models.embedder import document_prompt, prompts_of
-from models.hub import sha256
 from models.machine import fast_bfloat16, processor, share_cores, usable_cores
 from rag.errors import Busy, ModelError, first_line
 from rag.records import Pace, Pair, Recipe, Step
@@ -34,9 +33,8 @@ from rag.records import Pace, Pair, Recipe, Step
 MODEL = "model"
 """Name of the finished model in the folder of a run; it is there, whole, or it is not."""
 
-_NOTES, _UNFINISHED, _CHECKPOINTS, _WHOLE = "run.json", "model.new", "checkpoints", "whole.json"
+_NOTES, _UNFINISHED, _CHECKPOINTS = "run.json", "model.new", "checkpoints"
 _NICE = 10  # the page goes first; alone on the machine it costs nothing
-_PATIENCE = 5.0  # seconds; a training whose page was killed ends within a moment
 _CACHED_FROM = 32  # pairs a batch; from here gradients are cached: 32 of 254 tokens take 2.8 GB, not 4.5
 _CACHED_PART = 16  # pairs that are read at once then; it takes 1.4 times as long
 _DISK = 300e6  # bytes a second that a checkpoint is written and read again with, to be on the safe side
@@ -116,7 +114,7 @@ _CUTS, _ORIGINAL = (768, 512, 256, 128, 64), 1024
 
 def run_of(folder: Path) -> Run:
     """Return what is known of the finished training in a folder. Raise ModelError if there is none."""
-    notes = _read(folder / _NOTES)
+    notes = read_notes(folder / _NOTES)
     if not (folder / MODEL).is_dir() or "run" not in notes:
         raise ModelError(f"There is no finished model in {folder}. Tune one first.")
     return Run(**{**notes["run"], "dims": tuple(notes["run"]["dims"])})
@@ -213,35 +211,36 @@ def _train(
 ) -> None:
     """Train, or go on, and put the finished model in its place."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
-        identity = _identity(base, pairs, recipe)
-        known = _read(folder / _NOTES)
+    with alone(folder):
+        identity = identity_of(base, pairs, recipe)
+        known = read_notes(folder / _NOTES)
         same = known.get("identity") == identity
         if same and "run" in known and (folder / MODEL).is_dir():
-            _remove(folder / _CHECKPOINTS)
+            remove(folder / _CHECKPOINTS)
             steps = int(known["run"]["steps"])
             say({"step": asdict(Step(steps, steps, float(recipe.epochs), known["run"]["loss"], 0.0))})
             return
         batch = min(batch, int(known.get("batch", batch))) if same else batch
         if not same or known.get("batch") != batch:
             for name in (MODEL, _UNFINISHED, _CHECKPOINTS):
-                _remove(folder / name)
+                remove(folder / name)
             known = {"identity": identity, "batch": batch, "seconds": 0.0}
-            _write(folder / _NOTES, known)
+            write_notes(folder / _NOTES, known)
         trainer = _Training(base, pairs, replace(recipe, batch=batch), folder / _CHECKPOINTS)
         try:
-            run = trainer.run(say, float(known["seconds"]), lambda s: _write(folder / _NOTES, {**known, "seconds": s}))
-            _remove(folder / _UNFINISHED)
+            spent = float(known["seconds"])
+            run = trainer.run(say, spent, lambda sum_: write_notes(folder / _NOTES, {**known, "seconds": sum_}))
+            remove(folder / _UNFINISHED)
             trainer.average(base)
             trainer.save(folder / _UNFINISHED)
-            _write(folder / _NOTES, {**known, "run": asdict(run)})
+            write_notes(folder / _NOTES, {**known, "run": asdict(run)})
         except Exception:
             with contextlib.suppress(OSError):  # what is half there only takes room
-                _remove(folder / _UNFINISHED)
-                _last_whole(folder / _CHECKPOINTS)
+                remove(folder / _UNFINISHED)
+                last_whole(folder / _CHECKPOINTS)
             raise
         (folder / _UNFINISHED).rename(folder / MODEL)
-        _remove(folder / _CHECKPOINTS)
+        remove(folder / _CHECKPOINTS)
 
 
 def _trial(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> Pace:
@@ -301,7 +300,7 @@ class _Training:
         """
         self.require_room()
         trainer = self._trainer(say, before, note)
-        checkpoint = None if self.most_steps > 0 else _last_whole(self.checkpoints)
+        checkpoint = None if self.most_steps > 0 else last_whole(self.checkpoints)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if self.most_steps < 0:
             _require_numbers(self.model)
@@ -482,7 +481,7 @@ def _watch(
             training.require_room()
 
         def on_save(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
-            _vouch(training.checkpoints / f"checkpoint-{state.global_step}")
+            vouch(training.checkpoints / f"checkpoint-{state.global_step}")
             clock.saved()
             note(before + clock.whole)
 
@@ -548,78 +547,6 @@ def _peak_bytes() -> int:
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return int(most) if platform.system() == "Darwin" else int(most) * 1024
     return 0
-
-
-# What is on the disk.
-
-
-def _identity(base: Path, pairs: Sequence[Pair], recipe: Recipe) -> str:
-    """Return what a training is known by: its model's files, its pairs and its recipe."""
-    digest = hashlib.sha256(repr(recipe).encode())
-    for pair in pairs:
-        digest.update(json.dumps([pair.question, pair.passage, pair.negatives]).encode())
-    for path in sorted(path for path in base.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(base).as_posix()} {sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock. Raise Busy if another training has it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(str(folder / "lock"))
-    try:
-        lock.acquire(timeout=_PATIENCE)
-    except Timeout as error:
-        raise Busy("Another tuning is running. Wait for its end, or cancel it.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _vouch(checkpoint: Path) -> None:
-    """Write down the hash of each file of a checkpoint: one without it, or with others, is not whole."""
-    hashes = {path.relative_to(checkpoint).as_posix(): sha256(path) for path in _files(checkpoint)}
-    _write(checkpoint / _WHOLE, hashes)
-
-
-def _last_whole(checkpoints: Path) -> Path | None:
-    """Return the last checkpoint that is whole; those after it are deleted."""
-    numbered = [(int(path.name.rpartition("-")[2]), path) for path in checkpoints.glob("checkpoint-*[0-9]")]
-    for _, path in sorted(numbered, reverse=True):
-        hashes = _read(path / _WHOLE)
-        files = {file.relative_to(path).as_posix(): file for file in _files(path)}
-        if hashes and hashes.keys() == files.keys() and all(sha256(files[name]) == hashes[name] for name in hashes):
-            return path
-        _remove(path)
-    return None
-
-
-def _files(checkpoint: Path) -> list[Path]:
-    return [path for path in checkpoint.rglob("*") if path.is_file() and path.name != _WHOLE]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    new = file.with_name(file.name + ".new")
-    new.write_text(json.dumps(value), encoding="utf-8")
-    new.replace(file)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from models import training, tune
+from models import checkpoints, training, tune
 from models.batches import Batches, same_passages
+from models.checkpoints import last_whole, vouch
 from models.embedder import SentenceTransformerEmbedder
 from models.training import MODEL, run_of, widths
 from models.tune import fitted, train
@@ -311,7 +312,7 @@ class TestTraining:
     def test_two_at_once_in_one_folder(self, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from filelock import FileLock
 
-        monkeypatch.setattr(training, "_PATIENCE", 0.2)
+        monkeypatch.setattr(checkpoints, "_PATIENCE", 0.2)
         with FileLock(str(tmp_path / "lock")), pytest.raises(Busy, match="Another tuning is running"):
             trained_here(base, tmp_path)
 
@@ -482,14 +483,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
         made.mkdir()
         (made / "model.safetensors").write_bytes(b"weights" * 100)
         (made / "optimizer.pt").write_bytes(b"moments" * 100)
-        training._vouch(made)
-    assert training._last_whole(tmp_path) == tmp_path / "checkpoint-12"
+        vouch(made)
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-12"
     (tmp_path / "checkpoint-12" / "optimizer.pt").write_bytes(b"moments" * 99)
-    assert training._last_whole(tmp_path) == tmp_path / "checkpoint-6"
+    assert last_whole(tmp_path) == tmp_path / "checkpoint-6"
     assert not (tmp_path / "checkpoint-12").exists()
     (tmp_path / "checkpoint-6" / "whole.json").unlink()
     (tmp_path / "checkpoint-3" / "whole.json").write_text("{", encoding="utf-8")
-    assert training._last_whole(tmp_path) is None
+    assert last_whole(tmp_path) is None
 
 
 def gone(process: int, seconds: float = 10) -> bool:
