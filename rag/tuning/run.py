@@ -249,8 +249,13 @@ class Tuning(Background):
                 self.losses.append(step.loss)
             yield Stage(LEARNING, step.done, step.total, step)
         made = self._workshop.finished(training)
-        if stop.is_set() or made is None:
-            return
+        if made and not stop.is_set():
+            yield from self._judgement(wanted, plan, made, began, report, force)
+
+    def _judgement(
+        self, wanted: Wanted, plan: Plan, made: Path, began: float, report: Progress, force: bool
+    ) -> Iterator[Stage | Tuned]:
+        """Hold what was made against what it comes from and what is in use; keep it, and use it if it is better."""
         plan, lost = self._left(plan)
         yield Stage(BEFORE)
         asked = exam.questions(plan.split, self._library, self._indexing.asking, plan.sifted.kept, plan.recipe.seed)
@@ -282,6 +287,7 @@ class Tuning(Background):
             current=_mean(current.ndcg),
             lost=lost,
         )
+        training = self._shelf.folder / TRAINING
         self._describe(tuned, plan, made, training, asked)
         made.rename(self._shelf.folder / tuned.model)
         shutil.rmtree(training, ignore_errors=True)
