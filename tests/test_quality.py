@@ -19,6 +19,8 @@ from rag.words import stems_of
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
 
+pytestmark = pytest.mark.slow
+
 STORIES = {"sourdough.md": SOURDOUGH, "flatbread.md": FLATBREAD, "bicycle.md": BICYCLE}
 RYE = """\
 # Rye in the oven
@@ -132,7 +134,6 @@ class TestChecks:
     def test_a_question_that_comes_twice_counts_once(self) -> None:
         assert check_questions([("How is rye fed?", "p1"), ("How is rye fed?", "p1")]) == ["", "It is asked twice."]
 
-    @pytest.mark.slow
     def test_of_the_pairs_this_project_began_with_none_is_a_question(self, datasets: Path) -> None:
         for name in ("training_dataset.jsonl", "val_dataset.jsonl"):
             pairs = json.loads((datasets / "seed" / "junk_pairs" / name).read_text(encoding="utf-8"))
@@ -141,7 +142,6 @@ class TestChecks:
             assert all(check_questions(questions))
             assert all(reason for text, answer in questions for reason in check_questions([(text, answer)]))
 
-    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["seed_posts", "xquad_en", "zoomcamp_faq"])
     def test_of_questions_that_people_judged_hardly_one_is_refused(self, datasets: Path, name: str) -> None:
         questions = read_collection(datasets / "retrieval" / name).asked(None).values()
@@ -214,7 +214,6 @@ class TestMeasuring:
         assert certainty(successes, count) == between  # worked out with another program
 
 
-@pytest.mark.slow
 class TestGoldSet:
     def test_a_marked_passage_is_measured(self, bakery: House) -> None:
         gold = bakery.engine.quality.gold

@@ -16,6 +16,8 @@ from rag.records import Document, Entry, Outline, Post, Refused
 from tests import loopback
 from tests.loopback import LoopbackSite, Reply, redirect
 
+pytestmark = pytest.mark.slow
+
 POSTS = {
     "/2024/sourdough": ("Sourdough", "<p>Sourdough rises overnight in a cool kitchen.</p>"),
     "/2024/rye": ("Rye", "<p>Rye needs a hot oven and a day of rest.</p>"),
