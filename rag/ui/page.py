@@ -14,7 +14,9 @@ from rag.ui.kept import export_route
 from rag.ui.quality import gold_route
 from rag.ui.render import QUIET
 
-_SIGN_IN = "Sign in with any name and the password that was set as FOOTNOTE_PASSWORD."
+_SIGN_IN = (
+    "Sign in with any name and the password that was set as FOOTNOTE_PASSWORD. After ten wrong ones, wait a minute."
+)
 _HERE = Path(__file__).parent
 _SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _CODE_FONTS = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
