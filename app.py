@@ -32,7 +32,7 @@ from models.stock import HubStock
 from models.workshop import SentenceTransformerWorkshop
 from models.writer import LlamaWriter
 from rag import commands, handover, space
-from rag.choosing import chosen_embedder, chosen_writer
+from rag.choosing import chosen, searching
 from rag.doors import routes as doors
 from rag.doors import tools
 from rag.engine import Engine
@@ -41,7 +41,7 @@ from rag.incoming.fetch import PAGE_BYTES, Fetcher
 from rag.ports import Readers, Writer
 from rag.readers.limits import Limits
 from rag.readers.room import ReadingRoom
-from rag.records import Check, Manifest
+from rag.records import Check
 from rag.settings import CHECKOUT, Settings, read_settings
 from rag.shown import diagnosis
 from rag.tuning.command import CONFIRM
@@ -66,21 +66,21 @@ def build_engine(settings: Settings) -> Engine:
     notes, tuned, states = settings.home / "machine.json", settings.home / "models", _states(settings)
     most = settings.max_file_bytes
     limits = Limits(post_bytes=most, export_bytes=max(Limits.export_bytes, 4 * most))
-    base = settings.embedder or catalogue.fact("embedder")
-    workshop = SentenceTransformerWorkshop(base, offline=settings.offline, notes=notes)
     stock = HubStock(
         Hub(offline=settings.offline),
         lambda setting: LlamaWriter(setting, offline=settings.offline, states=states),
         lambda setting: SentenceTransformerEmbedder(setting, offline=settings.offline, notes=notes),
     )
+    base = settings.embedder or chosen("embedder", catalogue, stock)
+    workshop = SentenceTransformerWorkshop(base, offline=settings.offline, notes=notes)
     return Engine(
         library,
         catalogue,
         SqliteGold(library),
         SqliteConversations(library),
         index,
-        stock.embedder(_searching(stock, index.stored(), settings, catalogue.fact("embedder"), tuned)),
-        _writer(settings, stock, chosen_writer(catalogue, stock)),
+        stock.embedder(searching(index.stored(), settings.embedder, catalogue, stock, tuned)),
+        _writer(settings, stock, chosen("writer", catalogue, stock)),
         ReadingRoom(limits),
         Fetcher(allow_private=settings.allow_private, max_bytes=max(PAGE_BYTES, most)),
         workshop,
@@ -95,12 +95,6 @@ def build_engine(settings: Settings) -> Engine:
     )
 
 
-def _searching(stock: HubStock, index: Manifest | None, settings: Settings, noted: str, tuned: Path) -> str:
-    """Return the embedder that was chosen, if it is still here; else the one that the settings name."""
-    chosen = chosen_embedder(index, settings.embedder, noted, tuned)
-    return chosen if chosen == settings.embedder or stock.here("embedder", chosen) else settings.embedder
-
-
 def _question_writer(settings: Settings, stock: HubStock) -> Writer | None:
     """Return the writer that is set to write the questions to tune on, if one is."""
     if not settings.question_writer:
@@ -111,11 +105,11 @@ def _question_writer(settings: Settings, stock: HubStock) -> Writer | None:
     return _writer(replace(settings, writer=settings.question_writer), stock)
 
 
-def _writer(settings: Settings, stock: HubStock, chosen: str = "") -> Writer:
-    """Return the writer that is set: a server's, or one that runs here; the chosen one where none is."""
+def _writer(settings: Settings, stock: HubStock, other: str = "") -> Writer:
+    """Return the writer that is set: a server's, or one that runs here; the other one where none is."""
     if settings.writer.startswith(("http://", "https://")):
         return ServerWriter(settings.writer, settings.writer_model, settings.writer_key)
-    return stock.writer(settings.writer or chosen)
+    return stock.writer(settings.writer or other)
 
 
 def _states(settings: Settings) -> States:
@@ -287,7 +281,7 @@ def _work_behind(engine: Engine) -> None:
 def _attempt(work: Callable[[], object]) -> None:
     try:
         work()
-    except FootnoteError as error:  # a disk that is full; it is tried again
+    except FootnoteError as error:  # say, a disk that is full
         sys.stderr.write(f"{error}\n")
     except Exception:
         traceback.print_exc()
@@ -361,25 +355,36 @@ def _space(settings: Settings, arguments: commands.Arguments, *, as_json: bool) 
 
 def _chosen(settings: Settings) -> tuple[Settings, str]:
     """Return the settings with the models that were chosen on the page, and the name of the tuned one in use, or ""."""
-    noted, index = _noted(settings)
-    writer, embedder = settings.writer or noted.get("writer", ""), settings.embedder or noted.get("embedder", "")
-    return replace(settings, writer=writer, embedder=embedder), index.embedder.model if index else ""
+    with _notes(settings) as catalogue:
+        if catalogue:
+            writer, embedder = (
+                settings.writer or catalogue.fact("writer"),
+                settings.embedder or catalogue.fact("embedder"),
+            )
+            settings = replace(settings, writer=writer, embedder=embedder)
+    index = ChromaIndex(settings.home / "index").stored()
+    return settings, index.embedder.model if index else ""
 
 
 def _embedder_in_use(settings: Settings) -> str:
-    noted, index = _noted(settings)
-    return chosen_embedder(index, settings.embedder, noted.get("embedder", ""), settings.home / "models")
+    """Return the embedder that these posts are searched with, the one that is set where they cannot be opened."""
+    stock = HubStock(Hub(offline=True), LlamaWriter, SentenceTransformerEmbedder)
+    with contextlib.suppress(StoreError), _notes(settings) as catalogue:
+        if catalogue:
+            index = ChromaIndex(settings.home / "index").stored()
+            return searching(index, settings.embedder, catalogue, stock, settings.home / "models")
+    return settings.embedder
 
 
-def _noted(settings: Settings) -> tuple[dict[str, str], Manifest | None]:
-    """Return the models that were chosen on the page, and what the index is; an open page may hold the data."""
+@contextlib.contextmanager
+def _notes(settings: Settings) -> Iterator[SqliteCatalogue | None]:
+    """Lend what was noted of these posts, None where there are none yet; an open page may hold them."""
     file = settings.home / "library.sqlite3"
     if not file.exists():
-        return {}, None
+        yield None
+        return
     with contextlib.closing(SqliteLibrary(file)) as library:
-        fact = SqliteCatalogue(library).fact
-        noted = {kind: fact(kind) for kind in ("writer", "embedder")}
-    return noted, ChromaIndex(settings.home / "index").stored()
+        yield SqliteCatalogue(library)
 
 
 def _agreed(question: str, as_json: bool) -> bool:

@@ -144,13 +144,16 @@ class Hub:
         before = _bytes_in(folder)
         for part in (folder / "blobs").glob(f"*{_PART}"):
             part.unlink(missing_ok=True)
+        blobs = set()
         for snapshot in folder.glob("snapshots/*"):
             for link in [path for path in snapshot.rglob("*") if path.is_file() or path.is_symlink()]:
                 own = link.relative_to(snapshot).as_posix()
                 if own == name or (not name and _of_embedder(own)):
-                    blob = link.parent / link.readlink() if link.is_symlink() else link
+                    blobs.add(os.path.realpath(link))
                     link.unlink()
-                    blob.unlink(missing_ok=True)
+        kept = {os.path.realpath(path) for path in folder.glob("snapshots/**/*")}
+        for blob in blobs - kept:  # two files alike share one
+            Path(blob).unlink(missing_ok=True)
         if not any(path.is_file() for path in folder.glob("snapshots/**/*")):
             shutil.rmtree(folder, ignore_errors=True)
         return before - _bytes_in(folder)
@@ -247,18 +250,29 @@ def fetch_folder(repo_id: str, *, offline: bool, variable: str = "FOOTNOTE_EMBED
     hub = Hub(offline=offline)
     folder = hub.snapshot(repo_id)
     names = names_in(folder) if folder else []
-    # another program may have fetched a part of it; without modules.json it would be pooled as nobody meant it to be
-    if folder is None or not is_safe(names) or (variable == "FOOTNOTE_EMBEDDER" and "modules.json" not in names):
-        try:
-            repo = hub.describe(repo_id)
-        except Unreachable:
-            if folder is None or not is_safe(names):
-                raise
-            return folder
+    here = folder if folder and is_safe(names) else None
+    if here and (variable != "FOOTNOTE_EMBEDDER" or "modules.json" in names or _has_no_modules(here).exists()):
+        return here
+    try:  # another program may have fetched a part of it; without modules.json it would be pooled as nobody meant it
+        repo = hub.describe(repo_id)
         require_safe(repo_id, [file.name for file in repo.embedder()], variable)
+    except ModelError:
+        if here is None:
+            raise
+        return here
+    if here is None or any(file.name == "modules.json" for file in repo.files):
         hub.fetch(repo, repo.embedder(), Event(), _on_terminal)
-        folder = _there(hub, repo_id)
-    return folder
+        here = _there(hub, repo_id)
+    if "modules.json" not in names_in(here):
+        note = _has_no_modules(here)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    return here
+
+
+def _has_no_modules(snapshot: Path) -> Path:
+    """Return the file by which the Hub's library remembers that a repository has no modules.json."""
+    return snapshot.parent.parent / ".no_exist" / snapshot.name / "modules.json"
 
 
 def fetch_file(setting: str, *, offline: bool) -> Path:

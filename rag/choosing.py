@@ -70,7 +70,7 @@ class Choosing:
         self._tuned = tuned
         self._fixed = fixed
         self._exchange = exchange
-        self._writer = fixed.get("writer") or chosen_writer(catalogue, stock)
+        self._writer = fixed.get("writer") or chosen("writer", catalogue, stock)
         self._looked: dict[str, Model] = {}
         self.troubles: dict[str, str] = {}
         """Why models that were suggested cannot be had, by their settings."""
@@ -190,14 +190,15 @@ class Choosing:
     def _tuned_from(self, setting: str) -> bool:
         """Say whether the embedder in use is a tuned one that was made of this, and can be gone back from to it."""
         index = self._indexing.index.stored()
-        return bool(setting and index and index.embedder.model) and setting == self._catalogue.fact("embedder")
+        bases = (self._fixed.get("embedder", ""), self._catalogue.fact("embedder"))
+        return bool(setting and index and index.embedder.model) and setting in bases
 
     def _setting(self, kind: ModelKind) -> str:
         return self._writer if kind == "writer" else self._embedder_setting()
 
     def _embedder_setting(self) -> str:
-        fixed, noted = self._fixed.get("embedder", ""), self._catalogue.fact("embedder")
-        return chosen_embedder(self._indexing.index.stored(), fixed, noted, self._tuned)
+        index, fixed = self._indexing.index.stored(), self._fixed.get("embedder", "")
+        return searching(index, fixed, self._catalogue, self._stock, self._tuned)
 
     def _known_as(self, kind: ModelKind, setting: str) -> Model:
         """Return a model in use with all that is known of it."""
@@ -365,26 +366,32 @@ class Choosing:
         self._catalogue.note(_OWN, json.dumps([asdict(model) for model in models]))
 
 
-def chosen_writer(catalogue: Catalogue, stock: Stock) -> str:
-    """Return the writer that a person chose, "" for the one that ships: also where the chosen one is gone."""
-    chosen = catalogue.fact("writer")
-    try:
-        return chosen if chosen and stock.here("writer", chosen) else ""
-    except ModelError:
-        return ""
+def chosen(kind: ModelKind, catalogue: Catalogue, stock: Stock) -> str:
+    """Return the model that a person chose, "" for the one that ships: also where the chosen one is gone."""
+    noted = catalogue.fact(kind)
+    return noted if _is_here(kind, noted, stock) else ""
 
 
-def chosen_embedder(index: Manifest | None, fixed: str, noted: str, tuned: Path) -> str:
+def searching(index: Manifest | None, fixed: str, catalogue: Catalogue, stock: Stock, tuned: Path) -> str:
     """Return the embedder to search with, as a setting.
 
     The one that the environment names (`fixed`) wins over all but what was tuned in the folder `tuned` while it named
-    the same; then comes the one that the index was built with, then the one that a person chose (`noted`).
+    the same; then comes the one that the index was built with, then the one that a person chose, if they are here.
     """
     use = index.embedder if index else None
     if use and use.model and (not fixed or fixed == use.base):
         folder = tuned / Path(use.model).name
-        return str(folder) if folder.is_dir() else fixed or noted
-    return fixed or (use.setting if use else "") or noted
+        return str(folder) if folder.is_dir() else fixed or chosen("embedder", catalogue, stock)
+    if use and not fixed and _is_here("embedder", use.setting, stock):
+        return use.setting
+    return fixed or chosen("embedder", catalogue, stock)
+
+
+def _is_here(kind: ModelKind, setting: str, stock: Stock) -> bool:
+    try:
+        return bool(setting and stock.here(kind, setting))
+    except ModelError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -160,10 +160,10 @@ class Indexing:
         well = "sampled vectors find themselves; ids agree with the library"
         return Check("index self-test", not trouble, f"{trouble}. Run reindex." if trouble else well)
 
-    def split(self, post: Post, stop: Event | None = None) -> list[Passage]:
-        """Split a post into passages for this embedder. Raise BadFile if it has none, Stopped soon after `stop`."""
+    def split(self, post: Post, embedder: Embedder, stop: Event | None = None) -> list[Passage]:
+        """Split a post into passages for an embedder. Raise BadFile if it has none, Stopped soon after `stop`."""
         passages = []
-        for passage in splitting.split(post, self.embedder.count_tokens, self.embedder.max_tokens):
+        for passage in splitting.split(post, embedder.count_tokens, embedder.max_tokens):
             if stop and stop.is_set():
                 raise Stopped
             passages.append(passage)
@@ -177,7 +177,7 @@ class Indexing:
         """Return a whole vector a passage: those the library has, the rest embedded and kept as they come."""
         embedder = embedder or self.embedder
         fingerprint = embedder.fingerprint
-        known = self.library.vectors({passage.hash for passage in passages}, fingerprint)
+        known = self._known(passages, embedder)
         missing = {passage.hash: passage.embedded_text for passage in passages if passage.hash not in known}
         hashes = sorted(missing, key=lambda hash_: len(missing[hash_]))
         for start in range(0, len(hashes), GROUP):
@@ -328,10 +328,15 @@ class Indexing:
     def _cut(self, vectors: Vectors) -> Vectors:
         return cut(vectors, self._use.dimension) if self._use else vectors
 
+    def _known(self, passages: Sequence[Passage], embedder: Embedder) -> dict[str, Vectors]:
+        """Return the vectors that the library has of these passages, those of another width left out."""
+        stored = self.library.vectors({passage.hash for passage in passages}, embedder.fingerprint)
+        return {hash_: vector for hash_, vector in stored.items() if vector.size == embedder.dimension}
+
     def _sample(self) -> dict[int, Vectors]:
         ids = sorted(self.library.passage_ids())
         sample = self.library.passages(random.sample(ids, min(_SAMPLE, len(ids))))
-        stored = self.library.vectors([passage.hash for passage in sample], self.embedder.fingerprint)
+        stored = self._known(sample, self.embedder)
         return {passage.id: self._cut(stored[passage.hash]) for passage in sample if passage.hash in stored}
 
 

@@ -90,6 +90,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the FOOTNOTE_ variables. Raise BadSetting if one cannot be used."""
     home = environment.get("FOOTNOTE_HOME", "").strip()
     space = environment.get("SYSTEM", "") == "spaces"
+    told = environment.get("GRADIO_SERVER_NAME", "") if space else ""
     # without a secret of its own, the seal of whoever has signed in could be made by anyone
     sealed = bool(environment.get("OAUTH_CLIENT_ID") and environment.get("OAUTH_CLIENT_SECRET"))
     return Settings(
@@ -101,7 +102,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         writer_model=environment.get("FOOTNOTE_WRITER_MODEL", "").strip(),
         writer_key=environment.get("FOOTNOTE_WRITER_KEY", "").strip(),
         question_writer=_writer(environment, "FOOTNOTE_QUESTION_WRITER"),
-        host=environment.get("FOOTNOTE_HOST", "").strip() or environment.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        host=environment.get("FOOTNOTE_HOST", "").strip() or told or "127.0.0.1",
         port=int(_number(environment, "FOOTNOTE_PORT", default=0, low=0, high=65535, whole=True)),
         offline=_switch(environment, "FOOTNOTE_OFFLINE"),
         max_file_bytes=int(1e6 * _number(environment, "FOOTNOTE_MAX_FILE_MB", default=25, low=0.001, high=2000)),

@@ -46,9 +46,12 @@ def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
     """Add the command to a command line."""
     space = command("space", "Create or update a Space that answers from your posts.", "space me/my-posts --dry-run")
     space.add_argument("repo", metavar="REPO")
-    posts = space.add_mutually_exclusive_group(required=True)
-    posts.add_argument("--snapshot", metavar="FILE", help="the posts to answer from: what `backup FILE --public` wrote")
-    posts.add_argument("--no-snapshot", action="store_true", help="no posts; what the Space has saved stays with it")
+    space.add_argument(
+        "--snapshot",
+        metavar="FILE",
+        help="the posts to answer from: what `backup FILE --public` wrote; without it none go, and what the Space has "
+        "saved stays with it",
+    )
     space.add_argument("--dry-run", action="store_true", help="only list every file and its size")
     space.add_argument("--yes", action="store_true", help="do not ask before anything is sent")
 

@@ -162,7 +162,7 @@ class Visitors:
         """Count bytes that a visitor is about to send. Raise Busy or BadFile if that is too much."""
         self.visit(visitor).take_upload(size)
         with self._lock:
-            _count(self._uploaded, self.clock(), size, self.allowed.all_upload_bytes)
+            _count(self._uploaded, self.clock(), size, self.allowed.all_upload_bytes, "all visitors together may send")
 
     def begin(self, visit: Visit) -> tuple[Engine, Path]:
         """Make an engine for a visitor's own posts, and say where they lie. Raise Busy or FootnoteError."""
@@ -442,11 +442,13 @@ _NO_COOKIE = (
 )
 
 
-def _count(spent: deque[tuple[float, int]], now: float, more: int, most: int) -> None:
+def _count(
+    spent: deque[tuple[float, int]], now: float, more: int, most: int, what: str = "one visitor may ask for"
+) -> None:
     """Count something against a limit for ten minutes. Raise Busy, and count nothing, if it would be passed."""
     with _COUNTING:
         while spent and spent[0][0] <= now - _WINDOW_S:
             spent.popleft()
         if sum(count for _, count in spent) + more > most:
-            raise Busy(f"That is more than one visitor may ask for within ten minutes. {_CLOSE}")
+            raise Busy(f"That is more than {what} within ten minutes. {_CLOSE}")
         spent.append((now, more))

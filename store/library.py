@@ -29,6 +29,7 @@ from store.shelf import Shelf
 _COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site
 _POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
 _PASSAGE_COLUMNS = 'post_id, start, "end", text, heading, id'
+_PATIENCE_S = 10  # that another connection is waited for
 _POSTINGS = 200_000
 """Passages with a word, summed over a question's words, up to which all its words are looked for, the rarest first: an
 ordinary question stays far below among 100,000 passages; a whole pasted page takes no minute."""
@@ -51,7 +52,7 @@ class SqliteLibrary:
         self._kept = b""  # 1 at each id that `_saying` may return
         with _explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=_PATIENCE_S)
             for pragma in ("journal_mode = WAL", "foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.create_function("kept", 1, lambda id_: self._kept[id_])
@@ -327,7 +328,11 @@ class SqliteLibrary:
     def empty_log(self) -> None:
         """Overwrite what was removed in the WAL file: now, or after the next change if a backup reads just now."""
         with self._lock, _explained(self._path):
-            busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._db.execute("PRAGMA busy_timeout = 0")
+            try:
+                busy, *_ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {1000 * _PATIENCE_S}")
             self._log_is_due = bool(busy)
 
     def checks(self) -> list[Check]:

@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 
-from rag.choosing import Choosing, chosen_embedder, chosen_writer
+from rag.choosing import Choosing, chosen, searching
 from rag.errors import BadSetting, Busy, FootnoteError, ModelError, NotFound
 from rag.records import InUse, Manifest, Model
 from tests.fakes import FakeEmbedder, FakeWriter
@@ -83,7 +83,7 @@ class TestWriter:
         assert asked.prompts
         stocked.restart()
         assert stocked.engine.choosing.in_use()[0].setting == RYE.setting
-        assert chosen_writer(stocked.catalogue, stocked.stock) == RYE.setting
+        assert chosen("writer", stocked.catalogue, stocked.stock) == RYE.setting
 
     def test_one_that_is_gone_at_the_next_start_is_told_and_the_one_that_ships_writes(self, stocked: House) -> None:
         fetched(stocked, RYE)
@@ -175,8 +175,8 @@ class TestEmbedder:
         assert stocked.engine.search("starter").hits
         assert stocked.engine.choosing.in_use()[1].name == "Spelt"
         assert stocked.workshop.chosen == SPELT.setting
-        assert chosen_embedder(manifest, "", "", Path("models")) == SPELT.setting
-        assert chosen_embedder(None, "", stocked.catalogue.fact("embedder"), Path("models")) == SPELT.setting
+        for index in (manifest, None):  # an index that is lost
+            assert searching(index, "", stocked.catalogue, stocked.stock, Path("models")) == SPELT.setting
         assert Manifest.from_dict(manifest.as_dict()) == manifest
 
     def test_back_to_the_one_that_ships(self, stocked: House) -> None:
@@ -277,22 +277,27 @@ class TestEmbedder:
             stocked.engine._indexing.swap(FakeEmbedder("fa1e0000000000aa"), InUse("another", 256), former=None)
         assert stocked.engine.search("starter").hits
 
-    def test_what_an_index_says_of_its_embedder(self, tmp_path: Path) -> None:
-        def chosen(use: InUse, fixed: str = "", noted: str = "") -> str:
-            return chosen_embedder(Manifest(use, {}, "rules"), fixed, noted, tmp_path)
+    def test_what_is_searched_with(self, stocked: House, tmp_path: Path) -> None:
+        def used_with(use: InUse | None, fixed: str = "", noted: str = "") -> str:
+            stocked.catalogue.note("embedder", noted)
+            index = Manifest(use, {}, "rules") if use else None
+            return searching(index, fixed, stocked.catalogue, stocked.stock, tmp_path)
 
         (tmp_path / "tuned").mkdir()
-        assert chosen_embedder(None, "baker/mine", "miller/spelt", tmp_path) == "baker/mine"
-        assert chosen_embedder(None, "", "miller/spelt", tmp_path) == "miller/spelt"
-        assert chosen(InUse("f", 8), noted="miller/spelt") == "miller/spelt"
-        assert chosen(InUse("f", 8, "gone", "baker/mine"), noted="baker/mine") == "baker/mine"
-        assert chosen(InUse("f", 8)) == ""
-        assert chosen(InUse("f", 8, setting="miller/spelt")) == "miller/spelt"
-        assert chosen(InUse("f", 8, setting="miller/spelt"), "baker/mine") == "baker/mine"
-        assert chosen(InUse("f", 8, "tuned")) == str(tmp_path / "tuned")
-        assert chosen(InUse("f", 8, "tuned"), "baker/mine") == "baker/mine"
-        assert chosen(InUse("f", 8, "tuned", "baker/mine"), "baker/mine") == str(tmp_path / "tuned")
-        assert chosen(InUse("f", 8, "gone", "baker/mine"), "baker/mine") == "baker/mine"
+        assert used_with(InUse("f", 8, setting="miller/spelt")) == ""  # it is not here
+        assert used_with(None, noted="miller/spelt") == ""
+        fetched(stocked, SPELT)
+        assert used_with(None, "baker/mine", "miller/spelt") == "baker/mine"
+        assert used_with(None, noted="miller/spelt") == "miller/spelt"
+        assert used_with(InUse("f", 8), noted="miller/spelt") == "miller/spelt"
+        assert used_with(InUse("f", 8, "gone", "miller/spelt"), noted="miller/spelt") == "miller/spelt"
+        assert used_with(InUse("f", 8)) == ""
+        assert used_with(InUse("f", 8, setting="miller/spelt")) == "miller/spelt"
+        assert used_with(InUse("f", 8, setting="miller/spelt"), "baker/mine") == "baker/mine"
+        assert used_with(InUse("f", 8, "tuned")) == str(tmp_path / "tuned")
+        assert used_with(InUse("f", 8, "tuned"), "baker/mine") == "baker/mine"
+        assert used_with(InUse("f", 8, "tuned", "baker/mine"), "baker/mine") == str(tmp_path / "tuned")
+        assert used_with(InUse("f", 8, "gone", "baker/mine"), "baker/mine") == "baker/mine"
 
 
 class TestFetching:

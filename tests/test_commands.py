@@ -45,6 +45,7 @@ NAMES = (
     "backup",
     "restore",
     "export",
+    "space",
 )
 
 
@@ -540,10 +541,15 @@ class TestFrontDoor:
     def test_eval_measures_the_embedder_in_use(self, home: Path) -> None:
         assert app._embedder_in_use(Settings(home)) == ""
         library = SqliteLibrary(home / "library.sqlite3")
-        SqliteCatalogue(library).note("embedder", "miller/spelt")
+        (home / "spelt").mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (home / "spelt" / name).write_text("{}", encoding="utf-8")
+        SqliteCatalogue(library).note("embedder", str(home / "spelt"))
         library.close()
-        assert app._embedder_in_use(Settings(home)) == "miller/spelt"
+        assert app._embedder_in_use(Settings(home)) == str(home / "spelt")
         assert app._embedder_in_use(Settings(home, embedder="baker/rye")) == "baker/rye"
+        (home / "library.sqlite3").write_bytes(b"no library" * 1000)
+        assert app._embedder_in_use(Settings(home)) == ""  # it needs none of the person's posts
 
     def test_what_goes_wrong_behind_the_page_ends_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         def fail(error: Exception) -> None:

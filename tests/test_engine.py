@@ -11,12 +11,13 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rag.answering.growing import QUOTED, REFUSAL
 from rag.errors import BadQuestion, ModelError, NotFound, StoreError
 from rag.readers.limits import Limits
-from rag.records import Answer, Post
+from rag.records import Answer, InUse, Post
 from tests.fakes import FakeEmbedder, FakeLibrary
 from tests.house import House, outcomes
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, post
@@ -223,6 +224,40 @@ class TestAdding:
         assert sorted(found) == ["added"] * 12 + ["unchanged"] * 12
         assert house.engine.count() == (12, 12)
         assert house.index.ids() == house.library.passage_ids()
+
+    def test_a_post_that_meets_an_exchange_of_the_embedder_gets_the_vectors_of_the_new_one(
+        self, light_house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        light_house.write_and_add("flatbread.md", FLATBREAD)
+        indexing, library = light_house.engine._indexing, light_house.library
+        other = FakeEmbedder("fa1e0000000000bb", dimension=64, max_tokens=24)
+        embed, exchanged = indexing.vectors, []
+
+        def exchange_then(passages: Any, *given: Any, **more: Any) -> Any:
+            found = embed(passages, *given, **more)
+            if not exchanged and any("starter" in passage.text for passage in passages):
+                exchanged.append(True)
+                indexing.swap(other, InUse(other.fingerprint, other.dimension), former=None)
+            return found
+
+        monkeypatch.setattr(indexing, "vectors", exchange_then)
+        light_house.write_and_add("sourdough.md", SOURDOUGH)
+        assert exchanged
+        passages = library.passages()
+        stored = library.vectors([passage.hash for passage in passages], other.fingerprint)
+        for passage in passages:
+            assert passage.text
+            assert np.allclose(stored[passage.hash], other.encode_documents([passage.embedded_text])[0])
+            assert len(passage.embedded_text.split()) <= 2 * other.max_tokens
+        assert light_house.engine.search("starter").hits
+
+    def test_vectors_of_another_width_are_made_anew(self, light_house: House) -> None:
+        light_house.write_and_add("sourdough.md", SOURDOUGH)
+        [passage, *_] = light_house.library.passages()
+        narrow = np.ones((1, 8), dtype=np.float32)
+        light_house.library.keep_vectors([passage.hash], narrow, light_house.embedder.fingerprint)
+        light_house.engine.reindex()
+        assert light_house.engine.search("starter").hits
 
 
 class TestRemoving:

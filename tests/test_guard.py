@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from contextlib import suppress
 from pathlib import Path
@@ -171,11 +172,47 @@ def test_who_tries_many_passwords_waits_and_nobody_else_does(door: str, monkeypa
     assert tried(door, "brot") == 200
 
 
+def test_many_tries_at_once_are_many_tries() -> None:
+    asked: list[bytes] = []
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(dict(scope["headers"])[b"said"])
+        await asyncio.sleep(0.01)
+        await page(scope, receive, send)
+
+    async def said(password: str) -> int:
+        sent: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        headers = [(b"said", password.encode())]
+        scope = {"type": "http", "method": "POST", "path": "/login", "headers": headers, "client": ("192.168.1.5", 1)}
+        await gate(scope, send, send)
+        return int(sent[0]["status"])
+
+    async def all_at_once() -> list[int]:
+        return await asyncio.gather(*(said(f"guess {n}") for n in range(200)))
+
+    gate = Gate(slow, "brot")
+    assert sorted(set(asyncio.run(all_at_once()))) == [400, 429]
+    assert len(asked) == 10
+
+
+def test_a_command_of_another_terminal_does_not_wait() -> None:
+    gate = Gate(page, "brot")
+    for _ in range(11):
+        answer(gate, "GET", "/v1/models", "127.0.0.1", authorization="Bearer wrong")
+    assert answer(gate, "GET", "/v1/models", "127.0.0.1", authorization="Bearer brot") == 429
+    assert answer(gate, "POST", "/footnote/command", "127.0.0.1", authorization="Bearer its-own-token") == 200
+
+
 def test_who_mistypes_now_and_then_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     gate = Gate(page, "brot")
     for _ in range(40):
+        assert answer(gate, "POST", "/login", "192.168.1.5", said="right") == 200
         assert answer(gate, "GET", "/v1/models", "192.168.1.5", authorization="Bearer Brot") == 401
         now[0] += 7
     assert answer(gate, "GET", "/v1/models", "192.168.1.5", authorization="Bearer brot") == 200

@@ -169,6 +169,18 @@ class TestOutOfOrder:
 
 
 class TestFolder:
+    def test_one_without_modules_is_asked_for_once(
+        self, hub: Hub, tmp_path: Path, fetch: Callable[..., tuple[str, str]]
+    ) -> None:
+        for name, text in (("config.json", "{}"), ("model.safetensors", "weights")):
+            (tmp_path / name).write_text(text, encoding="utf-8")
+        hub.files["baker/plain"] = {name: tmp_path / name for name in ("config.json", "model.safetensors")}
+        folder = fetch("folder", "baker/plain")
+        assert folder[0] == "fetched"
+        hub.asked.clear()
+        assert fetch("folder", "baker/plain") == folder
+        assert hub.asked == []
+
     def test_what_another_program_fetched_a_part_of_is_fetched_whole(
         self, hub: Hub, tmp_path: Path, fetch: Callable[..., tuple[str, str]]
     ) -> None:

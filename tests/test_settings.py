@@ -61,8 +61,10 @@ def test_the_home_of_the_person_may_be_written_as_a_tilde() -> None:
 
 
 def test_on_a_space_the_host_that_gradio_is_told_is_taken() -> None:
-    assert read_settings({"GRADIO_SERVER_NAME": "0.0.0.0"}).host == "0.0.0.0"
-    assert read_settings({"GRADIO_SERVER_NAME": "0.0.0.0", "FOOTNOTE_HOST": "127.0.0.1"}).host == "127.0.0.1"
+    told = {"GRADIO_SERVER_NAME": "0.0.0.0", "SYSTEM": "spaces"}
+    assert read_settings(told).host == "0.0.0.0"
+    assert read_settings({**told, "FOOTNOTE_HOST": "127.0.0.1"}).host == "127.0.0.1"
+    assert read_settings({"GRADIO_SERVER_NAME": "0.0.0.0"}).host == "127.0.0.1"
 
 
 @pytest.mark.parametrize(("value", "on"), [("yes", True), ("TRUE", True), ("on", True), ("0", False), ("No", False)])

@@ -199,7 +199,7 @@ def test_only_a_public_snapshot_goes(backup: Callable[[bool], Path], tmp_path: P
 
 
 def test_a_dry_run_lists_every_file_and_sends_nothing(type_in: Callable[..., Any], hub: SpaceHub) -> None:
-    ran = type_in("baker/posts", "--no-snapshot", "--dry-run")
+    ran = type_in("baker/posts", "--dry-run")
     assert ran.returncode == 0, ran.stderr
     for name in sorted((ROOT / "store").glob("*.py")):
         assert f"{name.stat().st_size:>11,}  store/{name.name}\n" in ran.stdout
@@ -211,14 +211,14 @@ def test_what_was_chosen_on_the_page_goes_along(type_in: Callable[..., Any], tmp
     SqliteCatalogue(library).note("writer", "baker/small-GGUF:small.gguf")
     tuned = Manifest(InUse("f", 8, "tuned-at-noon"), {}, "1")
     ChromaIndex(tmp_path / "home" / "index").rebuild(tuned, [], np.zeros((0, 8), np.float32), lambda *_: None)
-    ran = type_in("baker/posts", "--no-snapshot", "--dry-run")  # while the library is open here
+    ran = type_in("baker/posts", "--dry-run")  # while the library is open here
     library.close()
     assert "FOOTNOTE_WRITER=baker/small-GGUF:small.gguf\n" in ran.stdout
     assert "tuned-at-noon, the tuned embedder in use, stays here." in ran.stderr
 
 
 def test_a_script_must_say_yes(type_in: Callable[..., Any], hub: SpaceHub) -> None:
-    ran = type_in("baker/posts", "--no-snapshot")
+    ran = type_in("baker/posts")
     assert (ran.returncode, ran.stderr) == (
         1,
         "error: Nothing was sent. Add --yes to send it, or --dry-run to see what would be.\n",
@@ -250,7 +250,7 @@ def test_a_space_becomes_what_was_listed(
 
 def test_another_program_is_not_replaced(type_in: Callable[..., Any], hub: SpaceHub) -> None:
     hub.files = {"app.py": b"import streamlit"}
-    ran = type_in("baker/posts", "--no-snapshot", "--yes")
+    ran = type_in("baker/posts", "--yes")
     assert "holds another program, which this would replace. Give another name." in ran.stderr
     assert hub.files == {"app.py": b"import streamlit"}
 
@@ -260,7 +260,7 @@ def test_what_the_hub_answers_is_said_in_a_sentence(
     type_in: Callable[..., Any], hub: SpaceHub, status: int, why: str
 ) -> None:
     hub.status = status
-    ran = type_in("baker/posts", "--no-snapshot", "--yes")
+    ran = type_in("baker/posts", "--yes")
     assert ran.returncode == 1
     assert why in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -5,6 +5,7 @@ alone."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import weakref
@@ -421,7 +422,13 @@ class TestEmbedded:
         other = Path(here.place) / "onnx" / "model.onnx"
         other.parent.mkdir()
         other.write_bytes(b"another program's")
+        alike = other.with_name("config.json")
+        alike.symlink_to(os.path.relpath(os.path.realpath(Path(here.place) / "config.json"), alike.parent))
         assert sha256(Path(here.place) / "model.safetensors") == sha256(embedded()[0] / "model.safetensors")
+        assert stock.remove(here) > 80_000_000
+        assert stock.here("embedder", MINILM) is None
+        assert other.read_bytes() == b"another program's"
+        assert "hidden_size" in alike.read_text("utf-8")  # it shared the bytes of one that went
 
     def test_the_writer_is_fetched_and_loads(self, loopback: Loopback, stock: HubStock) -> None:
         loopback.serve_the_embedded()

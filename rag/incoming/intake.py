@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from threading import Event
 from typing import Any, Generic, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from rag.errors import FootnoteError, ModelError
 from rag.incoming.twins import LOOKED_AT, SAME, is_copy, likeness, sketch
 from rag.indexing import Indexing
 from rag.jobs import Stopped
-from rag.ports import Vectors
+from rag.ports import Embedder, Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
 
 SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
@@ -59,6 +60,8 @@ class _Ready:
     place: str
     passages: list[Passage]
     sketch: list[int]
+    embedder: Embedder
+    """The one that it is split and embedded for: another may be put into use before it is written."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ class Intake:
                 yield known
                 return
             self._indexing.prepare()  # only now: what is unchanged needs no model
-            ready = _Ready(outcome, task.place, self._indexing.split(outcome, stop), known_by)
+            embedder = self._indexing.embedder
+            passages = self._indexing.split(outcome, embedder, stop)
+            ready = _Ready(outcome, task.place, passages, known_by, embedder)
             yield FileProgress(outcome.source, "indexing", title=outcome.title)
             yield ready
         except ModelError:
@@ -261,12 +266,12 @@ class Intake:
             if stop.is_set():
                 raise Stopped
 
-        if not ready:
-            return  # no model is loaded for nothing
-        vectors = self._indexing.vectors([passage for post in ready for passage in post.passages], report)
-        for post in ready:
-            yield post, vectors[: len(post.passages)]
-            vectors = vectors[len(post.passages) :]
+        for embedder, posts in groupby(ready, key=lambda post: post.embedder):
+            alike = list(posts)
+            vectors = self._indexing.vectors([passage for post in alike for passage in post.passages], report, embedder)
+            for post in alike:
+                yield post, vectors[: len(post.passages)]
+                vectors = vectors[len(post.passages) :]
 
     def _write(self, steps: Sequence[_Written], dedupe: bool, failed: set[str]) -> list[FileProgress]:
         """Put posts into library and index; return what became of each. `failed` gathers the places that lost one.
@@ -282,9 +287,9 @@ class Intake:
                 if isinstance(step, FileProgress):
                     outcomes.append(step)
                 elif isinstance(step, tuple):
-                    outcome, new, old = self._put(*step, dedupe=dedupe)
+                    outcome, new, old, vectors = self._put(*step, dedupe=dedupe)
                     outcomes.append(outcome)
-                    stored, gone, rows = stored + new, gone + old, rows + [step[1]] * bool(new)
+                    stored, gone, rows = stored + new, gone + old, rows + [vectors] * bool(new)
                     failed.update({step[0].place} if outcome.state == "failed" else ())
             self._indexing.drop(gone)
             if stored:
@@ -294,28 +299,30 @@ class Intake:
                     step.task.ended(Item(step.item.place, "failed") if step.item.place in failed else step.item)
         return outcomes
 
-    def _put(self, ready: _Ready, vectors: Vectors, *, dedupe: bool) -> tuple[FileProgress, list[Passage], list[int]]:
-        post, library = ready.post, self._library
+    def _put(
+        self, ready: _Ready, vectors: Vectors, *, dedupe: bool
+    ) -> tuple[FileProgress, list[Passage], list[int], Vectors]:
+        """Put a post into the library; return what became of it, its passages, those it replaced, and its vectors."""
+        post, library, embedder = ready.post, self._library, self._indexing.embedder
         try:
             known = self._known(post, ready.place, ready.sketch) if dedupe else None  # again: its twin may have come
             if known:
-                return known, [], []
+                return known, [], [], vectors
             before = library.find(post) if dedupe else None
+            passages = ready.passages
+            if ready.embedder.fingerprint != embedder.fingerprint:  # another was put into use meanwhile
+                passages = self._indexing.split(post, embedder)
+                vectors = self._indexing.vectors(passages)
             stored, gone = library.put(
-                post,
-                ready.passages,
-                vectors,
-                self._indexing.embedder.fingerprint,
-                place=ready.place,
-                sketch=ready.sketch,
+                post, passages, vectors, embedder.fingerprint, place=ready.place, sketch=ready.sketch
             )
         except FootnoteError as error:
-            return FileProgress(post.source, "failed", title=post.title, error=str(error)), [], []
+            return FileProgress(post.source, "failed", title=post.title, error=str(error)), [], [], vectors
         except Exception as error:  # one post nobody thought of must not take the others with it
             traceback.print_exception(error)
-            return FileProgress(post.source, "failed", error=f"{post.source}: {SURPRISE}"), [], []
+            return FileProgress(post.source, "failed", error=f"{post.source}: {SURPRISE}"), [], [], vectors
         state: Any = "updated" if before else "added"
-        return FileProgress(post.source, state, stored[0].post_id, post.title, len(stored)), stored, gone
+        return FileProgress(post.source, state, stored[0].post_id, post.title, len(stored)), stored, gone, vectors
 
 
 class _Ahead(Generic[Part]):

@@ -87,10 +87,11 @@ class Gate:
             await self._app(scope, receive, send)
             return
         address, said, signing_in = _address(scope), _password_said(scope), _is_sign_in(scope)
-        if (said or signing_in) and self._must_wait(address):
+        if (signing_in or (said and scope.get("path") != COMMANDS)) and self._must_wait(address):
             await _refuse(send, *_WAIT)
         elif signing_in:
-            await self._app(scope, receive, self._counting(address, send))
+            self._count(address)  # before it is looked at: others may come meanwhile
+            await self._app(scope, receive, self._forgiving(address, send))
         elif _is_open(scope) or same(said, self._password) or _signed_in(scope):
             await self._app(scope, receive, send)
         else:
@@ -107,12 +108,12 @@ class Gate:
             self._wrong.clear()
         self._wrong[address].append(time.monotonic())
 
-    def _counting(self, address: str, send: Channel) -> Channel:
-        """Return a `send` that counts a password that the page refuses."""
+    def _forgiving(self, address: str, send: Channel) -> Channel:
+        """Return a `send` that takes a count back where the page takes the password."""
 
         async def sending(message: Scope) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                self._count(address)
+            if message["type"] == "http.response.start" and message["status"] < 400 and self._wrong[address]:
+                self._wrong[address].pop()
             await send(message)
 
         return sending
