@@ -1,6 +1,6 @@
 """Long work that is begun on the page and goes on by itself, whoever watches: one piece at a time, in a thread.
 
-On its own because measuring and tuning are begun, cancelled and waited for alike."""
+On its own because measuring, tuning and choosing are begun, cancelled and waited for alike."""
 
 from __future__ import annotations
 

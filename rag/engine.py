@@ -1,6 +1,6 @@
 """The engine: adds posts, keeps them in step with where they come from, asks them, removes them.
 
-The parts never call each other; it does, and growing.py for the writer, sources.py for what comes in."""
+The parts never call each other; it does, and growing.py for the writer, sources.py and uploads.py for what comes in."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Engine:
         self._library = library
         self._catalogue = catalogue
         self._index = index
-        self._beside = beside
+        self._beside = beside  # whose models answer, and write: see _host
         self._shown = cast(Library, JoinedLibrary(library, beside._library)) if beside else library
         self._near = JoinedNeighbours(index, beside._index) if beside else index
         self._reranker = reranker

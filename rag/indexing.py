@@ -37,7 +37,11 @@ def silent(done: int, total: int) -> None:
 
 
 class Indexing:
-    """Library, index and embedder, kept in step. Safe to call from several threads."""
+    """Library, index and embedder, kept in step. Safe to call from several threads.
+
+    `embedder` makes whole vectors, `asking` those that the index has: a person may have chosen fewer numbers. Who holds
+    both locks takes `exchanging` before `changing`.
+    """
 
     def __init__(self, library: Library, index: VectorIndex, embedder: Embedder, forget: Callable[[], None]) -> None:
         """Join the parts; nothing is loaded yet. `forget` makes others let go of what they made of removed text."""
@@ -57,7 +61,7 @@ class Indexing:
         """What is near and what is far in this index, see coverage.py."""
         self._prepared = False
         self._use: InUse | None = None
-        self._swaps = 0  # odd while embedder and index are exchanged
+        self._swaps = 0  # odd while embedder and index are exchanged: whoever asks waits, see steady()
 
     @property
     def asking(self) -> Embedder:

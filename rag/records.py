@@ -429,8 +429,8 @@ class Check:
 class InUse:
     """An embedder as an index has it: the first `dimension` numbers of its vectors.
 
-    `model` is the name of a model that was tuned here while the environment named `base`; "" is what the settings name,
-    or `setting`, if a person chose another on the page.
+    The one that ships: nothing else is set, nor where the environment names one. One chosen on the page: `setting`. One
+    tuned here: `model` is its name, `base` what the environment named while it was tuned.
     """
 
     fingerprint: str

@@ -30,7 +30,13 @@ def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
     )
     made.add_argument("--pairs", default="", metavar="FILE", help="your own questions: JSON lines, JSON or CSV")
     made.add_argument("--base", default="", metavar="MODEL", help="what to begin with: a folder, or a Hub id")
-    made.add_argument("--epochs", type=int, default=standard.epochs, metavar="N", help=f"({standard.epochs})")
+    made.add_argument(
+        "--epochs",
+        type=int,
+        default=standard.epochs,
+        metavar="N",
+        help=f"times that it goes over them ({standard.epochs})",
+    )
     made.add_argument("--batch", type=int, default=standard.batch, metavar="N", help=f"pairs ({standard.batch})")
     made.add_argument(
         "--lr",
@@ -41,7 +47,9 @@ def describe(command: Callable[[str, str, str], argparse.ArgumentParser]) -> Non
     )
     made.add_argument("--dims", default="", metavar="a,b,c", help="widths to be cut to (those that fit the model)")
     made.add_argument("--minutes", type=float, metavar="N", help="how long it may take, measuring included (10)")
-    made.add_argument("--seed", type=int, default=standard.seed, metavar="N", help=f"({standard.seed})")
+    made.add_argument(
+        "--seed", type=int, default=standard.seed, metavar="N", help=f"what shuffles them ({standard.seed})"
+    )
     made.add_argument("--dry-run", action="store_true", help="only show the pairs, and how long it would take")
     made.add_argument("--force", action="store_true", help="install it, whatever the measurement says")
     made.add_argument("--rollback", action="store_true", help="go back to the embedder that was in use before")
