@@ -27,6 +27,7 @@ from typing import Any
 import itsdangerous
 import pytest
 
+from install import build_environment
 from rag import space
 from rag.settings import Settings
 from store.backup import is_public
@@ -154,7 +155,7 @@ def python(place: Path) -> Path:
         wanted = place / "requirements.txt"
         wanted.write_text("\n".join(line for line in lines if not line.startswith("--extra-index-url")), "utf-8")
         pip = [sys.executable, "-m", "pip", "--python", str(made), "install", "--quiet", "-r", str(wanted)]
-        subprocess.run(pip, check=True, timeout=1500)
+        subprocess.run(pip, check=True, timeout=1500, env=build_environment())
     else:
         [packages] = (place / "env" / "lib").glob("python*/site-packages")
         (packages / "borrowed.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", "utf-8")
