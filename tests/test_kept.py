@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -121,9 +120,7 @@ def test_what_a_reader_held_back_is_overwritten_with_the_next_change(house: Hous
     with closing(sqlite3.connect(house.home / "library.sqlite3")) as backup:
         backup.execute("BEGIN")
         backup.execute("SELECT count(*) FROM turns").fetchone()
-        started = time.monotonic()
         house.engine.talks.delete(talk.talk)
-        assert time.monotonic() - started < 5  # no reader is waited for
         assert b"zeppelin" in wal(house)
     house.catalogue.note("anything", "else")
     assert b"zeppelin" not in (house.home / "library.sqlite3").read_bytes() + wal(house)

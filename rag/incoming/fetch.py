@@ -25,7 +25,7 @@ from rag.incoming.wire import STEP, Clock, Guard, NoHost, Shut, Untrusted, trust
 from rag.jobs import Stopped
 from rag.records import Document
 
-__all__ = ["Fetcher", "Page", "Stopped", "canonical", "document"]
+__all__ = ["Fetcher", "Page", "canonical", "document"]
 
 USER_AGENT = "Footnote/0.1 (+reads the blogs their readers ask for)"
 ROBOT = "Footnote"  # the name under which robots.txt may address it
