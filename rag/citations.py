@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag.answering.agreement import contradicts, names_in, numbers_in, swaps
+from rag.answering.memory import Memory
 from rag.markup import plain
 from rag.ports import Embedder, Nli, Vectors
 from rag.records import Citation, Hit, Sentence, Support
@@ -90,9 +91,18 @@ class _Support:
 class Verifier:
     """Holds the sentences of one answer against the hits."""
 
-    def __init__(self, question: str, hits: Sequence[Hit], embedder: Embedder, nli: Nli | None = None) -> None:
-        """Prepare the hits' sentences; they are embedded when they are needed. With `nli`, its word is what proves."""
+    def __init__(
+        self,
+        question: str,
+        hits: Sequence[Hit],
+        embedder: Embedder,
+        nli: Nli | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """Prepare the hits' sentences; they are read when they are needed, unless the memory has them. With `nli`, its
+        word is what proves."""
         self._embedder = embedder
+        self._memory = memory or Memory()
         self._nli = nli
         self._question = question
         self._asked = stems_of(question)
@@ -223,7 +233,7 @@ class Verifier:
     def _embed(self, indexes: Sequence[int]) -> None:
         if not indexes:
             return
-        vectors = self._embedder.encode_documents([plain(self._evidence[i].quote) for i in indexes])
+        vectors = self._memory.vectors([self._evidence[i].said for i in indexes], self._embedder)
         self._vectors.update(zip(indexes, vectors, strict=True))
 
 

@@ -280,7 +280,7 @@ def _ask(engine: Engine, question: str, history: Any) -> Iterator[Event]:
     yield from _narrowed(question)
     yield from _preparing(engine)
     for answer in engine.ask(question, turns=turns):
-        if answer.quotes and not quoted:
+        if answer.quotes and not quoted and not answer.refused:
             quoted = True
             yield {"text": best_quotes(answer)}
         if not answer.text.startswith(shown):

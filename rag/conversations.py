@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any, Literal
 from urllib.parse import quote
 
+from rag.answering.growing import NEAREST
 from rag.errors import BadQuestion
 from rag.markup import plain
 from rag.ports import Conversations, Library
@@ -168,8 +169,9 @@ def as_markdown(talk: Talk, turns: Sequence[KeptTurn]) -> str:
     for number, turn in enumerate(turns, start=1):
         parts += [f"## {_line(turn.question)}", f"*{turn.asked_at[:16].replace('T', ' ')} UTC*"]
         others = _uncited(turn)
-        parts += [f"> {_quoted(cited) or _line(cited.title)}[^{number}-q{cited.number}]" for cited in others]
-        parts += [_paragraphs("".join(_marked(piece, number) for piece in turn.said))]
+        quotes = [f"> {_quoted(cited) or _line(cited.title)}[^{number}-q{cited.number}]" for cited in others]
+        said = [_paragraphs("".join(_marked(piece, number) for piece in turn.said))]
+        parts += [*said, *([NEAREST] if quotes else []), *quotes] if turn.refused else quotes + said
         parts += [f"*{_line(turn.note)}*"] if turn.note else []
         parts += ["\n".join(f"- {_line(post.title)}{_day(post.date)}" for post in turn.posts)]
         labels = [(f"{number}-q{cited.number}", cited) for cited in others]

@@ -17,6 +17,7 @@ from typing import cast
 
 from rag.answering.growing import REFUSAL, Clock, write
 from rag.answering.idle import Idle
+from rag.answering.memory import Memory
 from rag.answering.trial import Trial
 from rag.backups import Backups
 from rag.choosing import Choosing
@@ -116,7 +117,8 @@ class Engine:
         self._readers = readers
         self._fetcher = fetcher
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
-        self._indexing = Indexing(library, index, embedder, lambda: self._host._writer.forget())
+        self._memory = Memory()
+        self._indexing = Indexing(library, index, embedder, self.forget_read)
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
         self._uploads = Uploads(library, readers, self._intake, inbox)
@@ -199,10 +201,8 @@ class Engine:
 
     def expect(self, questions: Sequence[str], turns: Sequence[Turn] = (), wait_s: float = 0.0) -> None:
         """Read ahead, once it has been quiet for so long, for questions that may come. One that does come ends it."""
-        if self._indexing.prepared and self._host._writer.ready:
-            self._host._trial.apply()
-            if self._host._writer.passages > 1:  # with one, there is little to read, and nothing is kept of it
-                self._idle.later(lambda stop: self._read_ahead(questions, turns, stop), wait_s)
+        if self._indexing.prepared:
+            self._idle.later(lambda stop: self._read_ahead(questions, turns, stop), wait_s)
 
     def add(self, chosen: Iterable[Chosen | str]) -> Job:
         """Add files, folders, pages, feeds and sites, and remember them; one that fails stops none of the others.
@@ -358,10 +358,12 @@ class Engine:
             probability=found.probability,
             timings=clock.searched(),
         )
+        verifier = self._verifier(found)
         if found.coverage == "not covered":
-            yield replace(self._refusal(answer), status="", refused=True, done=True, timings=clock.ended())
+            answer = replace(self._refusal(answer), quotes=verifier.quotes(), refused=True)
+            clock.quoted()
+            yield replace(answer, status="", done=True, timings=clock.ended())
             return
-        verifier = Verifier(answer.asked, answer.hits, self._host._indexing.embedder, self._nli)
         yield from write(answer, verifier, self._host._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
@@ -424,7 +426,8 @@ class Engine:
         )
 
     def forget_read(self) -> None:
-        """Let the writer forget what it has read: some of it has gone."""
+        """Let both models forget what they have read: some of it has gone."""
+        self._host._memory.forget()
         self._host._writer.forget()
 
     def close(self) -> None:
@@ -444,12 +447,20 @@ class Engine:
         self._writer, self._trial, self._writer_trouble = writer, Trial(self._catalogue, writer), ""
 
     def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
+        writer = self._host._writer
+        self._host._trial.apply()
         for question in questions:
             if not stop.is_set():
                 with suppress(BadQuestion):  # half a filter, while it is being typed
                     found = self.search(question, turns=turns)
-                    if found.coverage != "not covered":
-                        self._host._writer.warm(compose(found.question, found.hits, self._host._writer), stop)
+                    quotes = self._verifier(found).quotes()
+                    # with one passage there is little to read, and nothing is kept of it
+                    if writer.ready and writer.passages > 1 and found.coverage != "not covered":
+                        writer.warm(compose(found.question, found.hits, writer, quotes), stop)
+
+    def _verifier(self, found: Found) -> Verifier:
+        host = self._host
+        return Verifier(found.question, found.hits, host._indexing.embedder, self._nli, host._memory)
 
     def _refusal(self, answer: Answer) -> Answer:
         if not self._shown.count()[0]:

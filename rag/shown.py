@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rag.amounts import counted
+from rag.answering.growing import NEAREST
 from rag.markup import plain
 from rag.records import Answer, Check, Citation, FileProgress, Found, Hit, StoredPost
 
@@ -108,6 +109,8 @@ def best_quotes(answer: Answer) -> str:
 def footnotes(answer: Answer) -> str:
     """Return what stands below an answer: its footnotes, the posts it lists, and what of it is not borne out."""
     lines = [f"\n[{c.number}] {_named(c)}: “{_short(c.quote)}”" for c in answer.citations]
+    if answer.refused and answer.quotes:
+        lines.append(f"\n{NEAREST}\n{best_quotes(answer).rstrip()}")
     lines += [f"\n{post.date or '          '}  {post.title}" for post in answer.posts]
     said = {"no": "Not in your posts", "partly": "Only partly in that footnote"}
     lines += [f"\n{said[s.support]}: {s.text}" for s in answer.sentences if s.support in said]

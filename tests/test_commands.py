@@ -190,6 +190,9 @@ class TestJson:
         assert ran.json["coverage"] == "not covered"
         assert 0 <= ran.json["probability"] < 0.2
         assert ran.json["citations"] == []
+        assert [quote["post_id"] in posts for quote in ran.json["quotes"]] == [True] * len(ran.json["quotes"])
+        told = run("ask", "Who invented the zeppelin?").out
+        assert told.index("Your posts do not cover this.") < told.index("These come nearest:") < told.index("“")
 
     def test_search_lists_hits(self, light_house: House, run: Callable[..., Ran], posts: list[str]) -> None:
         for mode in ("hybrid", "dense", "lexical"):

@@ -132,6 +132,17 @@ def test_a_question_that_no_post_covers_names_each_of_the_nearest_posts_once() -
     many = [replace(hit, passage=replace(hit.passage, post_id=f"{n:012}")) for n, hit in enumerate(hits * 3)]
     assert render.posts(refused("Who won?", many)).count("<details class='source'") == 5
     assert render.posts(refused("which posts mention zeppelins?", [])) == ""
+    bicycle = hits_of(post(BICYCLE))
+    nearest = bicycle[0].passage
+    salt = "Salt eats the chain of a bicycle in one winter."
+    start = nearest.start + nearest.text.index(salt)
+    cited = Citation(1, nearest.id, nearest.post_id, "A winter", None, None, salt, start, start + len(salt))
+    quoted = replace(refused("Who won?", [*bicycle, *hits_of(post(FLATBREAD))]), quotes=(cited,))
+    assert re.findall(r"class='title'>([^<]+)<", render.posts(quoted))[0] == "A winter"
+    assert f"<q>{salt}</q>" in render.posts(quoted)
+    assert f"data-places='{nearest.start} {nearest.end} {start} {start + len(salt)}'" in render.posts(quoted)
+    assert render.footnotes(quoted) == ()
+    assert "class='lead'" not in render.answer(quoted)
     assert render.posts(replace(refused("Who won?", hits), refused=False, coverage="maybe")) == ""
 
 

@@ -357,7 +357,10 @@ class TestAsking:
         assert answer.refused
         assert answer.done
         assert answer.text == REFUSAL
-        assert answer.citations == ()
+        assert (answer.citations, answer.sentences) == ((), ())
+        assert 0 < len(answer.quotes) <= 3
+        for quote in answer.quotes:  # what comes nearest, for whoever knows better
+            assert kitchen.engine.post(quote.post_id).text[quote.start : quote.end] == quote.quote
         assert kitchen.writer.prompts == []
 
     def test_without_posts_it_says_that_there_are_none(self, light_house: House) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from threading import Event
 
+import numpy as np
 import pytest
 
+from rag.answering import memory as memory_room
 from rag.answering import trial
 from rag.answering.idle import Idle
+from rag.answering.memory import Memory
 from rag.answering.trial import Trial
 from rag.errors import ModelError
-from rag.ports import Read, unread
+from rag.ports import Read, Vectors, unread
 from rag.records import Prompt
-from tests.fakes import FakeCatalogue, FakeLibrary, FakeWriter
+from tests.fakes import FakeCatalogue, FakeEmbedder, FakeLibrary, FakeWriter
 from tests.house import House
 from tests.stories import FLATBREAD, SOURDOUGH
 
@@ -185,7 +188,61 @@ def test_a_writer_that_could_not_be_loaded_is_no_trouble_once_it_is_there(
     assert bakery.engine.trouble == ""
 
 
-def test_nothing_is_read_ahead_for_a_writer_that_reads_a_sentence(bakery: House) -> None:
+def test_for_a_writer_that_reads_a_sentence_only_the_quotes_are_found_ahead(bakery: House) -> None:
     bakery.writer.passages = 1
-    bakery.engine.expect([QUESTION])
-    assert bakery.engine._idle._thread is None
+    bakery.engine.expect([QUESTION, "Which flour is the flatbread made of?"])
+    deadline = time.monotonic() + LIMIT_S
+    while not any("flatbread" in text and "?" in text for text in bakery.embedder.encoded):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert bakery.writer.warmed == []
+    before = len(bakery.embedder.encoded)
+    answer = list(bakery.engine.ask(QUESTION))[-1]
+    read = [text for text in bakery.embedder.encoded[before:] if text in {quote.quote for quote in answer.quotes}]
+    assert (bool(answer.quotes), read) == (True, [])
+
+
+class TestMemory:
+    """Sentences that were read before."""
+
+    SENTENCES = ("Rye rests for ten hours.", "Wheat rests for four.", "Rye rests for ten hours.")
+
+    def test_a_sentence_is_read_once(self) -> None:
+        memory, embedder = Memory(), FakeEmbedder()
+        first = memory.vectors(self.SENTENCES, embedder)
+        again = memory.vectors(self.SENTENCES[1:], embedder)
+        assert embedder.encoded == list(self.SENTENCES[:2])
+        assert np.array_equal(first, FakeEmbedder().encode_documents(self.SENTENCES))
+        assert np.array_equal(again, first[1:])
+
+    def test_another_embedder_reads_it_itself(self) -> None:
+        memory, other = Memory(), FakeEmbedder("fa1e000000000002", dimension=8)
+        memory.vectors(self.SENTENCES, FakeEmbedder())
+        assert np.array_equal(memory.vectors(self.SENTENCES, other), other.encode_documents(self.SENTENCES))
+
+    def test_what_was_not_used_for_longest_goes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory_room, "MOST", 2)
+        memory, embedder = Memory(), FakeEmbedder()
+        for sentence in ("one", "two", "one", "three", "one", "two"):
+            memory.vectors([sentence], embedder)
+        assert embedder.encoded == ["one", "two", "three", "two"]
+        assert memory.vectors(["a", "b", "c"], embedder).shape == (3, 256)
+
+    def test_what_is_forgotten_is_gone_also_if_it_was_just_being_read(self) -> None:
+        memory = Memory()
+
+        class Slow(FakeEmbedder):
+            def encode_documents(self, texts: Sequence[str]) -> Vectors:
+                memory.forget()
+                return super().encode_documents(texts)
+
+        embedder = Slow()
+        memory.vectors(["Rye rests."], embedder)
+        memory.vectors(["Rye rests."], embedder)
+        assert embedder.encoded == ["Rye rests.", "Rye rests."]
+
+    def test_a_post_that_is_removed_leaves_nothing(self, bakery: House) -> None:
+        answer = list(bakery.engine.ask(QUESTION))[-1]
+        assert len(bakery.engine._memory._known) > 0
+        bakery.engine.remove([answer.quotes[0].post_id])
+        assert len(bakery.engine._memory._known) == 0

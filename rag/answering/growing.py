@@ -18,6 +18,7 @@ from rag.records import Answer, Sentence, Timings, Turn
 from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
+NEAREST = "These come nearest:"
 DRIFTED = "The rest strayed from your posts, so Footnote left it out."
 QUOTED = "Quoted from your post, word for word."
 PROVEN = 0.5

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from typing import Any
 
 from rag.amounts import counted
+from rag.answering.growing import NEAREST
 from rag.engine import Engine
 from rag.finding.query import described, parse
 from rag.jobs import Job
@@ -44,6 +45,7 @@ _SUPPORTS = {
     "passage.</p>",
 }
 _LEAD = 600  # characters of the best quote that stand above an answer
+_QUOTE = 280  # of a quote in the line of its card
 _LISTED = 20  # posts of a list that are in sight before it is unfolded
 _NEAREST = 5  # posts that are named where none covers a question
 _WINDOW = 20_000  # characters of a post shown around a quote; a book would make the page slow
@@ -155,7 +157,12 @@ def sources(found: Answer, texts: Mapping[str, str], number: int = 0) -> str:
 
 
 def footnotes(found: Answer) -> tuple[Citation, ...]:
-    """Return the footnotes of an answer's text, and behind them those of the quotes that it does not cite."""
+    """Return the footnotes of an answer's text, and behind them those of the quotes that it does not cite.
+
+    Where no post covers the question there are none: what comes nearest proves nothing.
+    """
+    if found.refused:
+        return ()
     places = {(cited.post_id, cited.start, cited.end) for cited in found.citations}
     others = [quote for quote in found.quotes if (quote.post_id, quote.start, quote.end) not in places]
     first = len(found.citations) + 1
@@ -242,8 +249,8 @@ def _mark(number: int, cited: int) -> str:
 
 
 def _lead(found: Answer) -> Citation | None:
-    """Return the best quote, with its number, unless the text says the same."""
-    if not found.quotes or found.text == plain(found.quotes[0].quote):
+    """Return the best quote, with its number, unless the text says the same or no post covers the question."""
+    if found.refused or not found.quotes or found.text == plain(found.quotes[0].quote):
         return None
     best = found.quotes[0]
     return next(c for c in footnotes(found) if (c.post_id, c.start, c.end) == (best.post_id, best.start, best.end))
@@ -261,7 +268,7 @@ def _source(cited: Citation, found: Answer, text: str, number: int) -> str:
 def _cited(cited: Citation) -> str:
     return (
         f"<summary><span class='number'>{cited.number}</span><span class='title'>{escape(cited.title)}</span>"
-        f"<q>{escape(short(plain(cited.quote), 280))}</q></summary>"
+        f"<q>{escape(short(plain(cited.quote), _QUOTE))}</q></summary>"
     )
 
 
@@ -300,24 +307,32 @@ def _unsure(found: Answer) -> str:
 
 
 def _nearest(found: Answer, number: int) -> str:
-    """Render the posts that come nearest to a question that none covers, each opening at its best passage."""
-    best: dict[str, Hit] = {}
-    for hit in found.hits if found.refused else ():
-        best.setdefault(hit.passage.post_id, hit)
-    cards = [
-        _card(f"near-{number}-{id_}", _dated(hit.title, hit.date), id_, (hit.passage.start, hit.passage.end))
-        for id_, hit in list(best.items())[:_NEAREST]
-    ]
-    return f"<p class='note'>These come nearest:</p>{''.join(cards)}" if cards else ""
+    """Render the posts that come nearest to a question that none covers, each opening at its best sentence or passage.
+
+    A post whose sentence comes nearest is named first, with that sentence: the judgement may be wrong, and it is read
+    at a glance.
+    """
+    if not found.refused:
+        return ""
+    cards: dict[str, str] = {}
+    for cited in found.quotes:
+        summary, passage = _dated(cited.title, cited.date, cited.quote), _passage_of(cited, found)
+        card = _card(f"near-{number}-{cited.post_id}", summary, cited.post_id, passage, (cited.start, cited.end))
+        cards.setdefault(cited.post_id, card)
+    for hit in found.hits:
+        id_, place = hit.passage.post_id, (hit.passage.start, hit.passage.end)
+        cards.setdefault(id_, _card(f"near-{number}-{id_}", _dated(hit.title, hit.date), id_, place))
+    return f"<p class='note'>{NEAREST}</p>{''.join(list(cards.values())[:_NEAREST])}" if cards else ""
 
 
 def _listed(post: StoredPost, number: int) -> str:
     return _card(f"post-{number}-{post.id}", _dated(post.title, post.date), post.id)
 
 
-def _dated(title: str, date: str | None) -> str:
+def _dated(title: str, date: str | None, quote: str = "") -> str:
     day = f"<span class='meta'>{escape(date or '')}</span>"
-    return f"<summary><span class='title'>{escape(title)}</span> {day}</summary>"
+    said = f"<q>{escape(short(plain(quote), _QUOTE))}</q>" if quote else ""
+    return f"<summary><span class='title'>{escape(title)}</span> {day}{said}</summary>"
 
 
 def _card(id_: str, summary: str, post_id: str, passage: Span = (0, 0), quote: Span = (0, 0)) -> str:
