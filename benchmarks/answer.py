@@ -1,10 +1,10 @@
 """How fast an answer comes, and whether it is right: `python -m benchmarks.answer [--questions N] [--rows a,b]`.
 
 Questions of xquad_en over its 240 paragraphs, one writer, the same threads, each row in a process of its own. Five
-passages: Footnote cold (nothing read before), Footnote warm (the passages read, the question not), llama-cpp-python's
-create_chat_completion on the same prompt, without search; LangChain's chain. Beside them the app's own way of feeding
-its writer. Times run from the question; medians. Gold shown: the share of answers that hold the gold answer in what is
-shown, the quotes included."""
+passages: Footnote cold (nothing read before), Footnote warm (the passages and their sentences read, the question not),
+llama-cpp-python's create_chat_completion on the same prompt, without search; LangChain's chain. Beside them the app's
+own way of feeding its writer. Times run from the question; medians. Gold shown: the share of answers that hold the gold
+answer in what is shown, the quotes included."""
 
 from __future__ import annotations
 
@@ -142,9 +142,10 @@ def measured(row: str, job: dict[str, Any]) -> dict[str, Any]:
     answers = []
     for question in job["questions"]:
         if row == "footnote_cold":
-            engine._writer.forget()
+            engine.forget_read()
         elif row == "footnote_warm":
-            engine._writer.warm(prompt_for(engine, question["text"]), stop=threading.Event())
+            engine._read_ahead([question["text"]], (), threading.Event())
+            engine.search(job["questions"][0]["text"] + "?")  # so that the question itself is not the last one read
         answers.append(asked(engine, question["text"]))
     engine.close()
     return {"answers": answers, "peak_mb": memory_mb()}

@@ -37,6 +37,8 @@ _DATE = re.compile(rf"\b(?:1[0-9]\d\d|20\d\d)\b|\b(?:{_MONTH})\b")
 _NUMBER = re.compile(r"\b\d[\d,]*(?:\.\d+)?\b")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{3,}(?= |,|\.|$)")
 _AUXILIARY = re.compile(r"\b(is|are|was|were|can|could|will|would|has|have|had|does|did|do|must|should)\b")
+_VERB = re.compile(r"(?<![-\w])(?!need|indeed|seed|speed|breed|hundred|bed|red|shed)[a-z]{2,}ed\b")
+_NOTHING = re.compile(r"(?!)")
 _NOT = re.compile(r"\b(?:is|are|was|were|can|could|will|would|has|have|had|does|did|do|must|should) not\b")
 
 
@@ -72,11 +74,11 @@ def main() -> None:
 
 def measured(claims: Sequence[Claim], embedder: Embedder, nli: Nli | None) -> dict[str, dict[str, str]]:
     """Return for each way a row of shares: true sentences kept, changed ones caught."""
-    names = sorted({name for claim in claims for name in _NAME.findall(claim.passage)})
     kinds: dict[str, list[Claim]] = {"true": list(claims)}
-    for kind, change in CHANGES.items():
+    for kind, (change, taken) in CHANGES.items():
         chance = random.Random(kind)
-        changed = [(claim, change(claim.sentence, chance, names)) for claim in claims]
+        others = sorted({word for claim in claims for word in taken.findall(claim.passage)})
+        changed = [(claim, change(claim.sentence, chance, others)) for claim in claims]
         kinds[kind] = [
             Claim(c.question, text, c.passage, c.other) for c, text in changed if text and text not in c.passage
         ]
@@ -172,6 +174,14 @@ def _other_name(sentence: str, chance: random.Random, names: Sequence[str]) -> s
     return sentence[: match.start()] + chance.choice([n for n in names if n not in sentence]) + sentence[match.end() :]
 
 
+def _other_verb(sentence: str, chance: random.Random, verbs: Sequence[str]) -> str | None:
+    found = list(_VERB.finditer(sentence))
+    if not found:
+        return None
+    match = chance.choice(found)
+    return sentence[: match.start()] + chance.choice([v for v in verbs if v not in sentence]) + sentence[match.end() :]
+
+
 def _negated(sentence: str, chance: random.Random, _: Sequence[str]) -> str | None:
     if match := _NOT.search(sentence):
         return sentence[: match.end() - 4] + sentence[match.end() :]
@@ -182,11 +192,12 @@ def _negated(sentence: str, chance: random.Random, _: Sequence[str]) -> str | No
     return sentence[: match.end()] + " not" + sentence[match.end() :]
 
 
-CHANGES: dict[str, Change] = {
-    "number changed": _other_number,
-    "date changed": _other_date,
-    "name changed": _other_name,
-    "negation changed": _negated,
+CHANGES: dict[str, tuple[Change, re.Pattern[str]]] = {  # each with what of other passages may take a word's place
+    "number changed": (_other_number, _NOTHING),
+    "date changed": (_other_date, _NOTHING),
+    "name changed": (_other_name, _NAME),
+    "verb changed": (_other_verb, _VERB),
+    "negation changed": (_negated, _NOTHING),
 }
 
 

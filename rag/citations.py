@@ -206,7 +206,8 @@ class Verifier:
         return None
 
     def _proves(self, claim: _Claim, evidence: _Evidence) -> bool:
-        """Say whether the evidence has the claim's numbers and names, and does not deny it.
+        """Say whether the evidence has the claim's numbers and names, and does not deny it, nor the claim bring a word
+        that neither question nor passage has: it may be the verb.
 
         A name the question gave need only stand in the same passage: posts say "he" and "it" after the first time.
         Beside a number that will not do: "rye rests for 12 hours, wheat for 4" does not prove that rye rests for 4.
@@ -214,6 +215,8 @@ class Verifier:
         around = evidence.passage.stems
         elsewhere = (claim.stems - evidence.stems) & around
         if not claim.numbers <= evidence.numbers or (claim.numbers and elsewhere):
+            return False
+        if not claim.stems <= self._asked | around:
             return False
         if not claim.names <= evidence.stems | (self._asked & around):
             return False

@@ -22,9 +22,9 @@ import numpy as np
 from rag.errors import NotFound, StoreError
 from rag.ports import Ids, Vectors
 from rag.records import NO_FILTERS, Check, Filters, Label, Passage, Post, StoredPost, Way, id_of
+from store.columns import Columns
 from store.fulltext import FullText
 from store.schema import migrate
-from store.shelf import Shelf
 
 _COMMON = 50  # posts that may share a run of words before it says nothing: it is in every footer of a site
 _POST_COLUMNS = "source, title, text, date, url, tags, author, pages"
@@ -38,7 +38,7 @@ ordinary question stays far below among 100,000 passages; a whole pasted page ta
 class SqliteLibrary:
     """The posts in one SQLite file. Safe to call from several threads; one process at a time writes."""
 
-    _shelf: Shelf | None
+    _columns: Columns | None
     _narrowed: tuple[Filters, Ids] | None  # the last answer of `within`: one search asks twice
     _full_text: FullText | None
 
@@ -273,14 +273,14 @@ class SqliteLibrary:
     def kin(self, post_ids: Iterable[str]) -> dict[str, Ids]:
         """Return the ids of all passages of these posts."""
         with self.reading() as db:
-            return self._shelved(db).kin(post_ids)
+            return self._in_columns(db).kin(post_ids)
 
     def within(self, filters: Filters) -> Ids:
         """Return the ids of the passages that the filters let through."""
         with self.reading() as db:
-            shelf = self._shelved(db)
+            columns = self._in_columns(db)
             if self._narrowed is None or self._narrowed[0] != filters:
-                ids = shelf.passages(shelf.posts(filters))
+                ids = columns.passages(columns.posts(filters))
                 for word in filters.without:
                     ids = np.setdiff1d(ids, _having(db, word), assume_unique=True)
                 for phrase in filters.phrases:
@@ -295,15 +295,15 @@ class SqliteLibrary:
         as a whole here.
         """
         with self.reading() as db:
-            shelf = self._shelved(db)
-            posts = shelf.posts(filters)
+            columns = self._in_columns(db)
+            posts = columns.posts(filters)
             for phrase in phrases:
-                posts &= shelf.holders(_having(db, phrase))
+                posts &= columns.holders(_having(db, phrase))
             for word in filters.without:
-                posts &= ~shelf.holders(_having(db, word))
+                posts &= ~columns.holders(_having(db, word))
             for phrase in filters.phrases:
-                posts &= shelf.holders(self._saying(db, phrase, shelf.passages(posts)))
-            return _listed(db, shelf.names(posts))
+                posts &= columns.holders(self._saying(db, phrase, columns.passages(posts)))
+            return _listed(db, columns.names(posts))
 
     def count(self) -> tuple[int, int]:
         """Return how many posts and passages there are."""
@@ -354,14 +354,14 @@ class SqliteLibrary:
             self._full_text = FullText(db)
         return self._full_text
 
-    def _shelved(self, db: sqlite3.Connection) -> Shelf:
-        if self._shelf is None:
-            self._shelf = Shelf(db)
-        return self._shelf
+    def _in_columns(self, db: sqlite3.Connection) -> Columns:
+        if self._columns is None:
+            self._columns = Columns(db)
+        return self._columns
 
     def _forget(self) -> None:
         """Forget what is remembered until posts change."""
-        self._shelf, self._narrowed, self._full_text, self._changed = None, None, None, False
+        self._columns, self._narrowed, self._full_text, self._changed = None, None, None, False
 
     def _saying(self, db: sqlite3.Connection, phrase: str, among: Ids) -> Ids:
         """Return which of the passages say a phrase word for word, in any case: full-text search knows only stems."""
@@ -369,7 +369,7 @@ class SqliteLibrary:
         if not words:
             return among[:0]
         exact = re.compile(r"(?<![^\W_])" + r"[\W_]+".join(words) + r"(?![^\W_])", re.IGNORECASE)
-        self._kept = self._shelved(db).mask(among)
+        self._kept = self._in_columns(db).mask(among)
         query = "SELECT rowid, heading, text FROM passage_words WHERE passage_words MATCH ? AND kept(rowid)"
         rows = db.execute(query, (_phrase(phrase),))
         return _ids(id_ for id_, heading, text in rows if exact.search(text) or exact.search(heading))

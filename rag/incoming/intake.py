@@ -24,7 +24,7 @@ from rag.jobs import Stopped
 from rag.ports import Embedder, Vectors
 from rag.records import FileProgress, FileState, Item, Passage, Post, Refused, id_of
 
-SURPRISE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
+ODD_FILE = "something in this file surprised Footnote; its terminal says what. Save it as plain text and try again."
 NO_POST = "no post was found in this file. Check that it holds one and add it again."
 _AHEAD = 144  # steps that are read while others are embedded: about 50 posts, two groups of passages
 _STEPS = 4  # batches of written steps that may wait
@@ -146,7 +146,7 @@ class Intake:
                 yield _Ended(task, Item(task.place, "waiting" if stop.is_set() else "failed"))
             except Exception as error:  # one file nobody thought of must not take the others with it
                 traceback.print_exception(error)
-                yield FileProgress(task.place, "failed", error=f"{task.place}: {SURPRISE}")
+                yield FileProgress(task.place, "failed", error=f"{task.place}: {ODD_FILE}")
                 yield _Ended(task, Item(task.place, "failed"))
 
     def _failed(self, task: Task, stop: Event, reason: str) -> FileProgress:
@@ -320,7 +320,7 @@ class Intake:
             return FileProgress(post.source, "failed", title=post.title, error=str(error)), [], [], vectors
         except Exception as error:  # one post nobody thought of must not take the others with it
             traceback.print_exception(error)
-            return FileProgress(post.source, "failed", error=f"{post.source}: {SURPRISE}"), [], [], vectors
+            return FileProgress(post.source, "failed", error=f"{post.source}: {ODD_FILE}"), [], [], vectors
         state: Any = "updated" if before else "added"
         return FileProgress(post.source, state, stored[0].post_id, post.title, len(stored)), stored, gone, vectors
 

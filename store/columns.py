@@ -17,7 +17,7 @@ from rag.ports import Ids
 from rag.records import Filters, folded
 
 
-class Shelf:
+class Columns:
     """The posts of a library as they were when it was made: their days, tags, titles, and which passages they have."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
