@@ -1,9 +1,10 @@
 """What a footnote is worth: `python -m benchmarks.proof`.
 
-True sentences are held against the passage that says the same, then again with a number, date, name or negation
-changed, and against a passage about something else. clapnq_half: people's own words about a passage, hardly ever a
-copy; xquad_en: the passage's own sentences. A true sentence is kept with "yes" or "partly"; a changed one is caught
-with "no". In brackets the share that is at least marked: "partly" or "no" (for true ones: a plain "yes").
+True sentences are held against the passage that says the same, then again with a number, date, name, verb or negation
+changed, with two numbers or names exchanged, and against a passage about something else. clapnq_half: people's own
+words about a passage, hardly ever a copy; xquad_en: the passage's own sentences. A true sentence is kept with "yes" or
+"partly"; a changed one is caught with "no". In brackets the share that is at least marked: "partly" or "no" (for true
+ones: a plain "yes").
 
 Beside it RAGFlow's way in the same run: a sentence is cited where its likeness to a passage (nine tenths cosine, one
 tenth shared words) is at least 0.63, or, where nothing of an answer is, at least what that falls to in steps of 0.8
@@ -174,6 +175,20 @@ def _other_name(sentence: str, chance: random.Random, names: Sequence[str]) -> s
     return sentence[: match.start()] + chance.choice([n for n in names if n not in sentence]) + sentence[match.end() :]
 
 
+def _exchanged(word: re.Pattern[str]) -> Change:
+    """Return what lets two of a sentence's words change places."""
+
+    def change(sentence: str, chance: random.Random, _: Sequence[str]) -> str | None:
+        found = list({match.group(): match for match in word.finditer(sentence)}.values())
+        if len(found) < 2:
+            return None
+        one, other = sorted(chance.sample(found, 2), key=lambda match: match.start())
+        between = sentence[one.end() : other.start()]
+        return sentence[: one.start()] + other.group() + between + one.group() + sentence[other.end() :]
+
+    return change
+
+
 def _other_verb(sentence: str, chance: random.Random, verbs: Sequence[str]) -> str | None:
     found = list(_VERB.finditer(sentence))
     if not found:
@@ -198,6 +213,8 @@ CHANGES: dict[str, tuple[Change, re.Pattern[str]]] = {  # each with what of othe
     "name changed": (_other_name, _NAME),
     "verb changed": (_other_verb, _VERB),
     "negation changed": (_negated, _NOTHING),
+    "numbers exchanged": (_exchanged(_NUMBER), _NOTHING),
+    "names exchanged": (_exchanged(_NAME), _NOTHING),
 }
 
 

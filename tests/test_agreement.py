@@ -62,3 +62,11 @@ def test_numbers_that_changed_places_are_seen() -> None:
     assert swaps("It is baked at 230 degrees for 40 minutes.", told)  # the same, but only partly proven
     for same in (told, "The loaf takes 40 minutes.", "Forty minutes, then 15.", "Nothing is baked for 7 minutes."):
         assert not swaps(same, told)
+
+
+def test_names_that_changed_places_are_seen_also_where_one_begins_the_sentence() -> None:
+    told = "Anna wrote a long letter to Ben, who lived in Rome."
+    for other in ("Ben wrote a letter to Anna.", "Ben, who lived in Rome, wrote to Anna.", "In Rome lived Ben."):
+        assert swaps(other, told)
+    for same in (told, "Anna wrote to Ben.", "Ben lived in Rome.", "A letter was written to Carla in Rome."):
+        assert not swaps(same, told)

@@ -80,6 +80,21 @@ def test_a_name_that_is_not_in_the_post_takes_the_footnote_away() -> None:
     assert numbers("The baker Clara Berger sold forty loaves of rye bread on the first market day.", story) == [None]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Anna Berger burned forty loaves of rye bread to Ben Huber at the market.",
+        "Ben Huber sold forty loaves of rye bread to Anna Berger at the market.",
+    ],
+)
+def test_another_verb_or_names_in_each_others_place_are_at_most_partly_proven(said: str) -> None:
+    told = "At the market Anna Berger sold forty loaves of rye bread to Ben Huber."
+    story = post(told, title="Market")
+    proven = "Anna Berger sold forty loaves of rye bread to Ben Huber at the market."
+    assert [sentence.support for sentence in verify(proven, story)[0]] == ["yes"]
+    assert [sentence.support for sentence in verify(said, story)[0]] == ["partly"]
+
+
 def test_the_same_place_twice_has_one_number() -> None:
     sentences, citations = verify(f"{FED} {HUNGRY} {FED}")
     assert [sentence.citation for sentence in sentences] == [1, 2, 1]

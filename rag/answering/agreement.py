@@ -5,7 +5,7 @@ Plain rules over words; no model is asked."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
 
@@ -43,9 +43,19 @@ def numbers_in(text: str) -> frozenset[str]:
 
 
 def swaps(claim: str, evidence: str) -> bool:
-    """Say whether numbers of the evidence stand in another order in a claim: each may be said of the wrong thing."""
-    said, told = (list(dict.fromkeys(_numbers_in_order(text))) for text in (claim, evidence))
-    return [number for number in said if number in told] != [number for number in told if number in said]
+    """Say whether a claim has numbers or names of the evidence in another order: each may be said of the wrong one.
+
+    "Anna wrote to Ben" does not prove that Ben wrote to Anna.
+    """
+    names = names_in(claim) | names_in(evidence)
+    return _reordered(_numbers_in_order(claim), _numbers_in_order(evidence)) or _reordered(
+        *([word for word in stems_in_order(text) if word in names] for text in (claim, evidence))
+    )
+
+
+def _reordered(said: Iterable[str], told: Iterable[str]) -> bool:
+    said, told = list(dict.fromkeys(said)), list(dict.fromkeys(told))
+    return [one for one in said if one in told] != [one for one in told if one in said]
 
 
 def names_in(text: str) -> frozenset[str]:
