@@ -1,8 +1,8 @@
-"""What re-using read passages costs in right answers: `python -m benchmarks.prefill [--questions N] [--heads 0,16]`.
+"""What re-using read passages costs in right answers: `python -m benchmarks.prefill [--questions N]`.
 
 Questions of xquad_en, five passages found by search, the best one last, as the writer gets them. Each is answered with
-everything read anew, and with all but the last read ahead and so many tokens of each one's head read again. Right: the
-gold answer is in the text. The last column is a paired bootstrap's 95 % of the difference."""
+everything read anew, and with all but the last read ahead. Right: the gold answer is in the text. The last column is a
+paired bootstrap's 95 % of the difference."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from rag.evaluate import read_collection
 from rag.records import Prompt
 
 TOKENS = 48  # of an answer: the first sentence or two, which is what is shown of it
+ANEW, AHEAD = WAYS = ("read anew", "read ahead")
 _ROUNDS = 2000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--questions", type=int, default=300, metavar="N", help="how many (300)")
-    parser.add_argument("--heads", default="0,8,16,32", help="tokens read again, with commas between")
     chosen = parser.parse_args()
-    heads = [int(head) for head in chosen.heads.split(",")]
     collection = datasets() / "retrieval" / "xquad_en"
     lines = (collection / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     questions = random.Random(5).sample([json.loads(line) for line in lines], chosen.questions)
@@ -42,24 +41,22 @@ def main() -> None:
             pass
         rows = []
         for number, question in enumerate(questions, start=1):
-            rows.append(compared(engine._writer, prompt_for(engine, question["text"]), question["answers"], heads))
+            rows.append(compared(engine._writer, prompt_for(engine, question["text"]), question["answers"]))
             if number % 20 == 0:
                 say(f"{number} of {len(questions)}")
         engine.close()
-    print_table(
-        ("head", "first token, s", "right", "difference", "95 %"), [_row(rows, head) for head in (None, *heads)]
-    )
+    print_table(("passages", "first token, s", "right", "difference", "95 %"), [_row(rows, way) for way in WAYS])
 
 
-def compared(writer: Any, prompt: Prompt, gold: list[str], heads: list[int]) -> dict[int | None, tuple[float, bool]]:
-    """Return (seconds to the first token, right) by head; None is everything read anew."""
+def compared(writer: Any, prompt: Prompt, gold: list[str]) -> dict[str, tuple[float, bool]]:
+    """Return (seconds to the first token, right) by way."""
     writer.warm(prompt, Event())
-    found: dict[int | None, tuple[float, bool]] = {}
+    found: dict[str, tuple[float, bool]] = {}
     able = writer._prefill.able
-    for head in (None, *heads):
-        writer._prefill.able, writer._prefill.head = able and head is not None, head or 0
+    for way in WAYS:
+        writer._prefill.able = able and way == AHEAD
         seconds, text = _beginning(writer, prompt)
-        found[head] = (seconds, holds(text, gold))
+        found[way] = (seconds, holds(text, gold))
     writer._prefill.able = able
     return found
 
@@ -75,16 +72,14 @@ def _beginning(writer: Any, prompt: Prompt) -> tuple[float, str]:
     return first, text
 
 
-def _row(rows: list[dict[int | None, tuple[float, bool]]], head: int | None) -> list[object]:
-    right = [float(row[head][1]) for row in rows]
-    seconds = statistics.median(row[head][0] for row in rows)
-    if head is None:
-        return ["all read anew", seconds, statistics.fmean(right), "", ""]
-    differences = [float(row[head][1]) - float(row[None][1]) for row in rows]
+def _row(rows: list[dict[str, tuple[float, bool]]], way: str) -> list[object]:
+    right = [float(row[way][1]) for row in rows]
+    differences = [float(row[way][1]) - float(row[ANEW][1]) for row in rows]
     chance = random.Random(1)
     drawn = sorted(statistics.fmean(chance.choices(differences, k=len(rows))) for _ in range(_ROUNDS))
     low, high = drawn[_ROUNDS // 40], drawn[-_ROUNDS // 40 - 1]
-    return [head, seconds, statistics.fmean(right), statistics.fmean(differences), f"{low:+.3f} to {high:+.3f}"]
+    seconds = statistics.median(row[way][0] for row in rows)
+    return [way, seconds, statistics.fmean(right), statistics.fmean(differences), f"{low:+.3f} to {high:+.3f}"]
 
 
 if __name__ == "__main__":

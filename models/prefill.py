@@ -2,7 +2,7 @@
 
 On a processor the wait for the first word is the reading of the passages. Each is read once, behind the part of the
 prompt that all questions share, in a sequence of its own; what the model made of it is kept. For a question these
-states are put one behind the other, shifted to their places, and only the heads of the passages and the question are
+states are put one behind the other, shifted to their places; only the last passage, the best one, and the question are
 read. A state that is not there, is damaged, or is of another model is made anew."""
 
 from __future__ import annotations
@@ -18,15 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HEAD = 16
-"""Tokens of a passage that are read again where other passages stand before it; the first one needs none and is exact.
-The last of several, the best one, is read whole.
-
-SmolLM2-135M, five passages, xquad_en, 2026-11-25, right in points beside all read anew, with a paired bootstrap's 95 %.
-As it ships, 266 questions, 35 % right read anew: 16: -3.0 (-7.9 to +1.9), 8: -3.8 (-9.4 to +1.5); the best passage
-first in place of last, 92 questions: 20 % read anew, 10 % with 16. As Q8_0, the last one taken from its state too:
-8: -7.5 (-16 to +1, 80 questions), 16: -10 (-18 to -2, 100). Larger models are not measured. With one passage, or a
-quote, nothing is shifted."""
 ANSWERS, SPARE = 0, 1  # the sequence that is answered from, and the one in which a passage is read or loaded
 _SHARED = 4  # states of what stands before the passages: one for each form of prompt in use
 _MAGIC = b"Footnote state 1\n"
@@ -150,7 +141,6 @@ class Prefill:
         self._name = f"{name} {llama_cpp.__version__} {model.context_params.type_k} {model.context_params.type_v}"
         self._shared: OrderedDict[str, bytes] = OrderedDict()
         self._forgotten = states.forgotten
-        self.head = HEAD
         own = model._model.model
         self.able = bool(
             self._memory
@@ -235,34 +225,27 @@ class Prefill:
             if part.passage is None:
                 pending += part.tokens
                 continue
-            # the first one stands where it was read; the others were read without what now stands before them
-            head = min(self.head, len(part.tokens)) if at + len(pending) > start else 0
-            pending += part.tokens[:head]
-            self._decode(pending, at, ANSWERS)
-            at += len(pending)
-            pending = []
-            self._join(part, known, start, head, at)
-            at += len(part.tokens) - head
-            kept += len(part.tokens) - head
+            if pending:
+                self._decode(pending, at, ANSWERS)
+                at, pending = at + len(pending), []
+            self._join(part, known, start, at)
+            at += len(part.tokens)
+            kept += len(part.tokens)
         tokens = [token for part in parts for token in part.tokens]
         self._model.input_ids[: len(tokens)] = tokens
         self._model.n_tokens = at
         return max(0, kept - known.made)
 
-    def _join(self, part: Part, known: _Known, start: int, head: int, place: int) -> None:
-        """Load a passage that was read at `start`, and move all but its head to `place` in the answer's sequence."""
-        if head == len(part.tokens):
-            return
+    def _join(self, part: Part, known: _Known, start: int, place: int) -> None:
+        """Load a passage that was read at `start`, and move it to `place` in the answer's sequence."""
         lib, memory = self._llama, self._memory
         try:
             self._load(known.passages[str(part.passage)], SPARE)
         except _NotLoadedError:
             self._states.drop(known.context, str(part.passage))
             raise
-        if head:
-            lib.llama_memory_seq_rm(memory, SPARE, start, start + head)
-        if place != start + head:
-            lib.llama_memory_seq_add(memory, SPARE, start + head, -1, place - start - head)
+        if place != start:
+            lib.llama_memory_seq_add(memory, SPARE, start, -1, place - start)
         lib.llama_memory_seq_cp(memory, SPARE, ANSWERS, -1, -1)
         lib.llama_memory_seq_rm(memory, SPARE, -1, -1)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from models.prefill import HEAD, SPARE, States
+from models.prefill import SPARE, States
 from models.writer import LlamaWriter
 from rag.records import Prompt, Segment
 
@@ -105,20 +105,12 @@ class TestAnswers:
         assert warm[0] < cold[0] / 3
         assert another[0] < cold[0] / 3
 
-    def test_with_heads_as_long_as_the_passages_several_are_as_without(self, opened: Opened) -> None:
-        writer = opened()
-        writer._prefill.head = 10_000
-        asked = prompt(HOT, STARTER, CHAIN, PAN)
-        expected = without(writer, asked)
-        assert ask(writer, asked)[0] == expected
-        assert ask(writer, asked)[0] == expected
-
     def test_passages_are_reused_in_any_order_and_company(self, opened: Opened) -> None:
         writer = opened()
         ask(writer, prompt(FEED, STARTER, CHAIN, PAN))
         answer, (prefill, cached) = ask(writer, prompt(HOT, CHAIN, STARTER, PAN))
         tokens = {part.passage: len(part.tokens) for part in writer._parts(prompt(HOT, STARTER, CHAIN)) if part.passage}
-        assert cached > sum(tokens.values()) - HEAD  # the best one, which is the last, is read whole
+        assert cached >= sum(tokens.values())  # the best one, which is the last, is read whole
         assert prefill + cached == writer.count_tokens(prompt(HOT, CHAIN, STARTER, PAN))
         assert "250" in answer
 
