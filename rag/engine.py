@@ -313,24 +313,7 @@ class Engine:
     ) -> Found:
         """Return the passages that fit a question best, and whether the posts cover it; `turns` are the earlier ones of
         the conversation, oldest first. Raise BadQuestion."""
-        asked = parse(clean_question(question))
-        if not asked.text:
-            raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
-        indexing = self._host._indexing
-        return indexing.steady(
-            lambda: search(
-                asked.text,
-                self._shown,
-                self._near,
-                indexing.asking,
-                mode,
-                limit,
-                asked.filters,
-                turns,
-                indexing.scale,
-                self._reranker,
-            )
-        )
+        return self._found(question, mode, limit, turns, self._reranker)
 
     def ask(self, question: str, stop: Event | None = None, turns: Sequence[Turn] = ()) -> Iterator[Answer]:
         """Yield a growing answer; the last one is `done`. Setting `stop` ends it at once. Raise BadQuestion.
@@ -446,13 +429,35 @@ class Engine:
         """Let another writer write from the next question on; the former one goes when its last answer has ended."""
         self._writer, self._trial, self._writer_trouble = writer, Trial(self._catalogue, writer), ""
 
+    def _found(
+        self, question: str, mode: SearchMode, limit: int, turns: Sequence[Turn], reranker: Reranker | None
+    ) -> Found:
+        asked = parse(clean_question(question))
+        if not asked.text:
+            raise BadQuestion("Filters alone find posts, not passages. Add a word to look for, or ask instead.")
+        indexing = self._host._indexing
+        return indexing.steady(
+            lambda: search(
+                asked.text,
+                self._shown,
+                self._near,
+                indexing.asking,
+                mode,
+                limit,
+                asked.filters,
+                turns,
+                indexing.scale,
+                reranker,
+            )
+        )
+
     def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
         writer = self._host._writer
         self._host._trial.apply()
         for question in questions:
             if not stop.is_set():
                 with suppress(BadQuestion):  # half a filter, while it is being typed
-                    found = self.search(question, turns=turns)
+                    found = self._found(question, "hybrid", SHOWN, turns, None)  # a reranker would take its time
                     quotes = self._verifier(found).quotes()
                     # with one passage there is little to read, and nothing is kept of it
                     if writer.ready and writer.passages > 1 and found.coverage != "not covered":

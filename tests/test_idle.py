@@ -202,6 +202,12 @@ def test_for_a_writer_that_reads_a_sentence_only_the_quotes_are_found_ahead(bake
     assert (bool(answer.quotes), read) == (True, [])
 
 
+def test_no_reranker_is_asked_for_what_is_only_typed(bakery: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bakery.engine, "_reranker", pytest.fail)
+    bakery.engine.expect([QUESTION])
+    assert warmed(bakery, 1)
+
+
 class TestMemory:
     """Sentences that were read before."""
 
