@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.answering.agreement import contradicts, names_in, numbers_in, swaps
+from rag.answering.agreement import contradicts, names_in, new_words, numbers_in, swaps, turns_round
 from rag.answering.memory import Memory
 from rag.markup import plain
 from rag.ports import Embedder, Nli, Vectors
@@ -189,8 +189,9 @@ class Verifier:
             return self._inferred(claim, sorted(likely, key=lambda i: -fit[i])[:_INFERRED], self._nli)
         whole = [i for i in likely if fit[i] >= SUPPORTED and self._proves(claim, self._evidence[i])]
         if whole:
-            best = max(whole, key=lambda i: (round(fit[i], 2), -len(self._evidence[i].quote)))
-            return _Support(self._evidence[best], "yes")
+            said = {i: _says(claim, self._evidence[i]) for i in whole}
+            best = max(whole, key=lambda i: (said[i], round(fit[i], 2), -len(self._evidence[i].quote)))
+            return _Support(self._evidence[best], "yes" if said[best] else "partly")
         best = max(likely, key=lambda i: fit[i])
         partly = near[best] >= PARTLY_NEAR and self._proves_partly(claim, self._evidence[best])
         return _Support(self._evidence[best], "partly") if partly else None
@@ -206,8 +207,7 @@ class Verifier:
         return None
 
     def _proves(self, claim: _Claim, evidence: _Evidence) -> bool:
-        """Say whether the evidence has the claim's numbers and names, and does not deny it, nor the claim bring a word
-        that neither question nor passage has: it may be the verb.
+        """Say whether the evidence has the claim's numbers and names, and does not deny it.
 
         A name the question gave need only stand in the same passage: posts say "he" and "it" after the first time.
         Beside a number that will not do: "rye rests for 12 hours, wheat for 4" does not prove that rye rests for 4.
@@ -215,8 +215,6 @@ class Verifier:
         around = evidence.passage.stems
         elsewhere = (claim.stems - evidence.stems) & around
         if not claim.numbers <= evidence.numbers or (claim.numbers and elsewhere):
-            return False
-        if not claim.stems <= self._asked | around:
             return False
         if not claim.names <= evidence.stems | (self._asked & around):
             return False
@@ -238,6 +236,13 @@ class Verifier:
             return
         vectors = self._memory.vectors([self._evidence[i].said for i in indexes], self._embedder)
         self._vectors.update(zip(indexes, vectors, strict=True))
+
+
+def _says(claim: _Claim, evidence: _Evidence) -> bool:
+    """Say whether a claim has no word that the passage has not, for it may be the verb, and leaves names in their
+    places. A word of the question does not count: "When did Ben sell it?" proves no sale.
+    """
+    return not new_words(claim.text, evidence.passage.stems) and not turns_round(claim.text, evidence.said)
 
 
 def _evidence(hit: Hit) -> list[_Evidence]:

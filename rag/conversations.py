@@ -168,7 +168,7 @@ def as_markdown(talk: Talk, turns: Sequence[KeptTurn]) -> str:
     parts = [f"# {_line(talk.title)}"]
     for number, turn in enumerate(turns, start=1):
         parts += [f"## {_line(turn.question)}", f"*{turn.asked_at[:16].replace('T', ' ')} UTC*"]
-        others = _uncited(turn)
+        others = [cited for cited in _uncited(turn) if cited.quote or not turn.refused]
         quotes = [f"> {_quoted(cited) or _line(cited.title)}[^{number}-q{cited.number}]" for cited in others]
         said = [_paragraphs("".join(_marked(piece, number) for piece in turn.said))]
         parts += [*said, *([NEAREST] if quotes else []), *quotes] if turn.refused else quotes + said
@@ -315,6 +315,7 @@ def _as_dict(turn: KeptTurn) -> dict[str, Any]:
         "question": turn.question,
         "asked_at": turn.asked_at,
         "answer": answer.text,
+        "refused": turn.refused,
         "sentences": [{"text": s.text, "support": s.support, "citation": s.citation} for s in answer.sentences],
         "quotes": list(map(cited_as_dict, turn.quotes)),
         "footnotes": list(map(cited_as_dict, turn.citations)),

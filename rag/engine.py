@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
@@ -332,22 +332,23 @@ class Engine:
             yield replace(answer, status="", done=True, timings=clock.ended())
             return
         yield answer
-        found = self.search(question, turns=turns)
-        answer = replace(
-            answer,
-            asked=found.question,
-            hits=found.hits,
-            coverage=found.coverage,
-            probability=found.probability,
-            timings=clock.searched(),
-        )
-        verifier = self._verifier(found)
-        if found.coverage == "not covered":
-            answer = replace(self._refusal(answer), quotes=verifier.quotes(), refused=True)
-            clock.quoted()
-            yield replace(answer, status="", done=True, timings=clock.ended())
-            return
-        yield from write(answer, verifier, self._host._writer, stop, clock, turns)
+        with self._reading():
+            found = self.search(question, turns=turns)
+            answer = replace(
+                answer,
+                asked=found.question,
+                hits=found.hits,
+                coverage=found.coverage,
+                probability=found.probability,
+                timings=clock.searched(),
+            )
+            verifier = self._verifier(found)
+            if found.coverage == "not covered":
+                answer = replace(self._refusal(answer), quotes=verifier.quotes(), refused=True)
+                clock.quoted()
+                yield replace(answer, status="", done=True, timings=clock.ended())
+                return
+            yield from write(answer, verifier, self._host._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:
         """List all posts, newest first."""
@@ -452,16 +453,32 @@ class Engine:
         )
 
     def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
-        writer = self._host._writer
         self._host._trial.apply()
         for question in questions:
-            if not stop.is_set():
-                with suppress(BadQuestion):  # half a filter, while it is being typed
-                    found = self._found(question, "hybrid", SHOWN, turns, None)  # a reranker would take its time
-                    quotes = self._verifier(found).quotes()
-                    # with one passage there is little to read, and nothing is kept of it
-                    if writer.ready and writer.passages > 1 and found.coverage != "not covered":
-                        writer.warm(compose(found.question, found.hits, writer, quotes), stop)
+            with self._reading(), suppress(BadQuestion):  # half a filter, while it is being typed
+                self._read_for(question, turns, stop)
+
+    def _read_for(self, question: str, turns: Sequence[Turn], stop: Event) -> None:
+        if stop.is_set():
+            return
+        found = self._found(question, "hybrid", SHOWN, turns, None)  # a reranker would take its time
+        if stop.is_set():
+            return
+        quotes, writer = self._verifier(found).quotes(), self._host._writer
+        # with one passage there is little to read, and nothing is kept of it
+        if writer.ready and writer.passages > 1 and found.coverage != "not covered":
+            writer.warm(compose(found.question, found.hits, writer, quotes), stop)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Let the models read posts; if some were removed meanwhile, what was read is forgotten once more."""
+        memory = self._host._memory
+        begun = memory.forgotten
+        try:
+            yield
+        finally:
+            if memory.forgotten != begun:
+                self.forget_read()
 
     def _verifier(self, found: Found) -> Verifier:
         host = self._host

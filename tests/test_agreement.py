@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rag.answering.agreement import contradicts, names_in, numbers_in, swaps
+from rag.answering.agreement import contradicts, names_in, new_words, numbers_in, swaps, turns_round
+from rag.words import stems_of
 
 RYE = "The rye dough rests for 12 hours before it is baked."
 
@@ -64,9 +65,35 @@ def test_numbers_that_changed_places_are_seen() -> None:
         assert not swaps(same, told)
 
 
-def test_names_that_changed_places_are_seen_also_where_one_begins_the_sentence() -> None:
-    told = "Anna wrote a long letter to Ben, who lived in Rome."
-    for other in ("Ben wrote a letter to Anna.", "Ben, who lived in Rome, wrote to Anna.", "In Rome lived Ben."):
-        assert swaps(other, told)
-    for same in (told, "Anna wrote to Ben.", "Ben lived in Rome.", "A letter was written to Carla in Rome."):
-        assert not swaps(same, told)
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("Anna wrote a long letter to Ben, who lived in Rome.", "Ben wrote a letter to Anna."),
+        ("We took the train from Graz to Berlin.", "They took the train from Berlin to Graz."),
+        ("Flask replaced Django in March.", "In March Django replaced Flask."),
+    ],
+)
+def test_names_that_changed_places_round_the_same_word_are_seen(told: str, said: str) -> None:
+    assert turns_round(said, told)
+    assert not turns_round(told, told)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("In March we moved to Lisbon.", "We moved to Lisbon in March."),
+        ("On Monday Anna bakes rye bread for the market.", "Anna bakes rye bread for the market on Monday."),
+        ("At the market in Graz, Anna sold forty loaves.", "Anna sold forty loaves at the market in Graz."),
+        ("Ben and Anna opened the bakery.", "Anna and Ben opened the bakery."),
+        ("It runs the tests with GitHub Actions and deploys to Heroku.", "It deploys to Heroku with GitHub Actions."),
+    ],
+)
+def test_what_comes_first_in_a_sentence_may_come_last(told: str, said: str) -> None:
+    assert not turns_round(said, told)
+
+
+def test_words_of_its_own_are_those_that_may_be_the_verb() -> None:
+    known = stems_of("Ben bought three ovens in May and sold 1000 loaves.")
+    assert new_words("Ben painted three ovens.", known) == {"paint"}
+    for same in ("According to the post, Ben bought 3 ovens.", "In May, Ben both bought ovens and sold 1,000 loaves."):
+        assert new_words(same, known) == frozenset()

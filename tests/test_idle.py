@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from threading import Event
 
 import numpy as np
@@ -15,7 +15,7 @@ from rag.answering.idle import Idle
 from rag.answering.memory import Memory
 from rag.answering.trial import Trial
 from rag.errors import ModelError
-from rag.ports import Read, Vectors, unread
+from rag.ports import Read, unread
 from rag.records import Prompt
 from tests.fakes import FakeCatalogue, FakeEmbedder, FakeLibrary, FakeWriter
 from tests.house import House
@@ -234,21 +234,25 @@ class TestMemory:
         assert embedder.encoded == ["one", "two", "three", "two"]
         assert memory.vectors(["a", "b", "c"], embedder).shape == (3, 256)
 
-    def test_what_is_forgotten_is_gone_also_if_it_was_just_being_read(self) -> None:
+    def test_what_is_kept_does_not_keep_what_was_read_with_it(self) -> None:
         memory = Memory()
-
-        class Slow(FakeEmbedder):
-            def encode_documents(self, texts: Sequence[str]) -> Vectors:
-                memory.forget()
-                return super().encode_documents(texts)
-
-        embedder = Slow()
-        memory.vectors(["Rye rests."], embedder)
-        memory.vectors(["Rye rests."], embedder)
-        assert embedder.encoded == ["Rye rests.", "Rye rests."]
+        memory.vectors(self.SENTENCES, FakeEmbedder())
+        assert all(vector.base is None for vector in memory._known.values())
 
     def test_a_post_that_is_removed_leaves_nothing(self, bakery: House) -> None:
         answer = list(bakery.engine.ask(QUESTION))[-1]
         assert len(bakery.engine._memory._known) > 0
         bakery.engine.remove([answer.quotes[0].post_id])
         assert len(bakery.engine._memory._known) == 0
+
+    @pytest.mark.parametrize("at", range(3))
+    def test_a_post_that_is_removed_while_an_answer_is_written_leaves_nothing(self, bakery: House, at: int) -> None:
+        bakery.writer.pieces = ("Feed it every morning at eight ", "with 50 grams of rye flour. ", "It is hungry.")
+        growing = bakery.engine.ask(QUESTION)
+        for _ in range(2 + at):
+            answer = next(growing)
+        bakery.engine.remove([answer.hits[0].passage.post_id])
+        assert list(growing)[-1].done
+        assert len(bakery.engine._memory._known) == 0
+        assert list(bakery.engine.ask(QUESTION))[-1].done
+        assert len(bakery.engine._memory._known) > 0

@@ -105,12 +105,30 @@ class TestAnswers:
         assert warm[0] < cold[0] / 3
         assert another[0] < cold[0] / 3
 
+    def test_passages_moved_at_once_are_as_if_each_was_moved_before_the_next_came(self, opened: Opened) -> None:
+        writer = opened()
+        asked = prompt(FEED, CHAIN, PAN, STARTER, CHAIN + " Oil it.")
+        expected = ask(writer, asked)[0]
+        prefill, moved = writer._prefill, []
+        join = prefill._join
+
+        def settled(*given: Any) -> None:
+            join(*given)
+            prefill._decode([1], 0, SPARE)  # llama.cpp moves what is to be moved when it next reads
+            prefill._llama.llama_memory_seq_rm(prefill._memory, SPARE, -1, -1)
+            moved.append(given)
+
+        prefill._join = settled
+        assert ask(writer, asked)[0] == expected
+        assert len(moved) == 3
+
     def test_passages_are_reused_in_any_order_and_company(self, opened: Opened) -> None:
         writer = opened()
         ask(writer, prompt(FEED, STARTER, CHAIN, PAN))
         answer, (prefill, cached) = ask(writer, prompt(HOT, CHAIN, STARTER, PAN))
-        tokens = {part.passage: len(part.tokens) for part in writer._parts(prompt(HOT, STARTER, CHAIN)) if part.passage}
-        assert cached >= sum(tokens.values())  # the best one, which is the last, is read whole
+        parts = writer._parts(prompt(HOT, CHAIN, STARTER, PAN))
+        last = max(place for place, part in enumerate(parts) if part.passage)
+        assert cached == sum(len(part.tokens) for part in parts[:last])  # the best one, the last, is read whole
         assert prefill + cached == writer.count_tokens(prompt(HOT, CHAIN, STARTER, PAN))
         assert "250" in answer
 

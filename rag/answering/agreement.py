@@ -5,7 +5,8 @@ Plain rules over words; no model is asked."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 
 from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
 
@@ -18,6 +19,16 @@ _WRITTEN = {
 }
 _NEGATIONS = frozenset("not no never none neither nor without cannot".split())
 _SHORTENED = re.compile(r"n['’]t\b|\bcan not\b", re.IGNORECASE)
+_WRITTEN_STEMS = frozenset(map(stem, _WRITTEN))
+_LIGHT = frozenset(
+    map(
+        stem,
+        "according although author blog blogger both during each either even every however instead passage per post "
+        "since text therefore until upon via while within writer yet".split(),
+    )
+)
+"""Words that a sentence may bring of its own: they join, or say who speaks, and are never its verb."""
+_JOINS = frozenset("a an and as in nor of on or the with".split())
 _REACH = 4  # words behind a "not" among which is the one that it denies
 _NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
 _OPPOSITES = [
@@ -42,20 +53,34 @@ def numbers_in(text: str) -> frozenset[str]:
     return frozenset(_numbers_in_order(text))
 
 
-def swaps(claim: str, evidence: str) -> bool:
-    """Say whether a claim has numbers or names of the evidence in another order: each may be said of the wrong one.
+def new_words(claim: str, known: frozenset[str]) -> frozenset[str]:
+    """Return the stems of a claim that are not known; numbers, which have a rule of their own, and joints left out."""
+    return frozenset(word for word in stems_of(claim) - known - _LIGHT - _WRITTEN_STEMS if not word.isdigit())
 
-    "Anna wrote to Ben" does not prove that Ben wrote to Anna.
+
+def swaps(claim: str, evidence: str) -> bool:
+    """Say whether a claim has numbers of the evidence in another order: each may be said of the wrong thing."""
+    said, told = (list(dict.fromkeys(_numbers_in_order(text))) for text in (claim, evidence))
+    return [number for number in said if number in told] != [number for number in told if number in said]
+
+
+def turns_round(claim: str, evidence: str) -> bool:
+    """Say whether two names change places round the same word: "Anna wrote to Ben" is not "Ben wrote to Anna".
+
+    "In March we moved to Lisbon" and "We moved to Lisbon in March" say the same: nothing between them is.
     """
     names = names_in(claim) | names_in(evidence)
-    return _reordered(_numbers_in_order(claim), _numbers_in_order(evidence)) or _reordered(
-        *([word for word in stems_in_order(text) if word in names] for text in (claim, evidence))
+    said, told = stems_in_order(claim), stems_in_order(evidence)
+    shared = [name for name in dict.fromkeys(told) if name in names and name in said]
+    return any(
+        said.index(later) < said.index(earlier)
+        and bool(_between(said, later, earlier) & _between(told, earlier, later) - names)
+        for earlier, later in combinations(shared, 2)
     )
 
 
-def _reordered(said: Iterable[str], told: Iterable[str]) -> bool:
-    said, told = list(dict.fromkeys(said)), list(dict.fromkeys(told))
-    return [one for one in said if one in told] != [one for one in told if one in said]
+def _between(words: Sequence[str], first: str, second: str) -> frozenset[str]:
+    return frozenset(words[words.index(first) + 1 : words.index(second)]) - _JOINS
 
 
 def names_in(text: str) -> frozenset[str]:

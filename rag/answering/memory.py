@@ -21,29 +21,29 @@ class Memory:
         """Know nothing yet."""
         self._known: OrderedDict[bytes, Vectors] = OrderedDict()
         self._lock = Lock()
-        self._forgotten = 0  # how often everything was: what was begun before is not kept
+        self.forgotten = 0
+        """How often everything was: whoever read meanwhile has to forget again."""
 
     def vectors(self, texts: Sequence[str], embedder: Embedder) -> Vectors:
         """Return one unit vector a text, float32, (len(texts), dimension); those not known are read now."""
         keys = [hashlib.sha256(f"{embedder.fingerprint}\n{text}".encode("utf-8", "replace")).digest() for text in texts]
         with self._lock:
-            begun = self._forgotten
             found = {key: self._known[key] for key in keys if key in self._known}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
-            read = dict(zip(missing, embedder.encode_documents(list(missing.values())), strict=True))
-            found.update(read)
+            read = embedder.encode_documents(list(missing.values()))
+            # copies, because a view would keep the whole batch
+            found.update({key: row.copy() for key, row in zip(missing, read, strict=True)})
         with self._lock:
-            if begun == self._forgotten:
-                self._known.update(found)
-                for key in found:
-                    self._known.move_to_end(key)
-                while len(self._known) > MOST:
-                    self._known.popitem(last=False)
+            self._known.update(found)
+            for key in found:
+                self._known.move_to_end(key)
+            while len(self._known) > MOST:
+                self._known.popitem(last=False)
         return np.array([found[key] for key in keys])
 
     def forget(self) -> None:
         """Let go of everything: nothing of a removed post stays."""
         with self._lock:
-            self._forgotten += 1
+            self.forgotten += 1
             self._known.clear()
