@@ -339,7 +339,7 @@ class Visit:
             _count(self._uploaded, self._visitors.clock(), size, most)
 
     def close(self) -> None:
-        """Let what they added go, also from what the writer has read."""
+        """Let what they added go, also from what the models have read."""
         with self._adding:
             own, self._own, folder = self._own, None, self._folder
             self.has_posts, self._files = False, 0
