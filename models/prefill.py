@@ -132,10 +132,10 @@ class States:
 class Prefill:
     """Reads the beginning of a prompt into a model's memory, from states where there are any. One thread at a time.
 
-    All but the first passage were read without what now stands before them. SmolLM2-135M, five passages of xquad_en, 120
-    questions, 2026-11-26: 40 % right, 44 % read anew (difference -4.2 points, 95 % -10.8 to +2.5), the first token after
-    0.31 of the time. To read the first 16 tokens of each again: -2.5 points, 0.41. The last passage from its state, too:
-    more is lost (benchmarks/RESULTS.md). With one passage, or a quote, nothing is moved and nothing lost.
+    All but the first passage were read without what now stands before them. SmolLM2-135M, five passages, 120 questions
+    of xquad_en, 2026-11-26: 40 % right, 44 % read anew (difference -4.2 points, 95 % -10.8 to +2.5), the first token
+    after 0.31 of the time. To read the first 16 tokens of each again: -2.5 points, 0.41. The last passage from its
+    state, too: more is lost (benchmarks/RESULTS.md). With one passage, or a quote, nothing is moved and nothing lost.
     """
 
     def __init__(self, model: Any, name: str, states: States) -> None:
