@@ -118,6 +118,7 @@ class Engine:
         self._fetcher = fetcher
         self._looked: defaultdict[str, str] = defaultdict(str)  # when each source was last looked at by itself
         self._memory = Memory()
+        self._removals = 0  # how often posts that may have been read went
         self._indexing = Indexing(library, index, embedder, self.forget_read)
         self._intake = Intake(self._indexing)
         self._sources = Sources(catalogue, library, readers, fetcher, self._intake)
@@ -411,8 +412,8 @@ class Engine:
 
     def forget_read(self) -> None:
         """Let both models forget what they have read: some of it has gone."""
-        self._host._memory.forget()
-        self._host._writer.forget()
+        self._host._removals += 1
+        self._host._forget()
 
     def close(self) -> None:
         """Stop what is being brought in and let go of the files. Using the engine after this is an error."""
@@ -472,13 +473,16 @@ class Engine:
     @contextmanager
     def _reading(self) -> Iterator[None]:
         """Let the models read posts; if some were removed meanwhile, what was read is forgotten once more."""
-        memory = self._host._memory
-        begun = memory.forgotten
+        begun = self._host._removals
         try:
             yield
         finally:
-            if memory.forgotten != begun:
-                self.forget_read()
+            if self._host._removals != begun:
+                self._host._forget()
+
+    def _forget(self) -> None:
+        self._memory.forget()
+        self._writer.forget()
 
     def _verifier(self, found: Found) -> Verifier:
         host = self._host

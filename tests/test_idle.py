@@ -256,3 +256,15 @@ class TestMemory:
         assert len(bakery.engine._memory._known) == 0
         assert list(bakery.engine.ask(QUESTION))[-1].done
         assert len(bakery.engine._memory._known) > 0
+
+    def test_what_is_forgotten_once_more_is_not_forgotten_ever_again(self, bakery: House) -> None:
+        first, second = bakery.engine.ask(QUESTION), bakery.engine.ask(QUESTION)
+        next(first), next(first), next(second), next(second)
+        bakery.engine.forget_read()
+        list(first)
+        third = bakery.engine.ask(QUESTION)
+        next(third), next(third)
+        list(second)  # which forgets once more, for it read before; the third one did not
+        list(bakery.engine.ask(QUESTION))
+        list(third)
+        assert len(bakery.engine._memory._known) > 0

@@ -21,8 +21,6 @@ class Memory:
         """Know nothing yet."""
         self._known: OrderedDict[bytes, Vectors] = OrderedDict()
         self._lock = Lock()
-        self.forgotten = 0
-        """How often everything was: whoever read meanwhile has to forget again."""
 
     def vectors(self, texts: Sequence[str], embedder: Embedder) -> Vectors:
         """Return one unit vector a text, float32, (len(texts), dimension); those not known are read now."""
@@ -43,7 +41,6 @@ class Memory:
         return np.array([found[key] for key in keys])
 
     def forget(self) -> None:
-        """Let go of everything: nothing of a removed post stays."""
+        """Let go of everything: nothing of a removed post stays. What is being read just now still comes in."""
         with self._lock:
-            self.forgotten += 1
             self._known.clear()
