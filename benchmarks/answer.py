@@ -3,8 +3,8 @@
 Questions of xquad_en over its 240 paragraphs, one writer, the same threads, each row in a process of its own. Five
 passages: Footnote cold (nothing read before), Footnote warm (the passages and their sentences read, the question not),
 llama-cpp-python's create_chat_completion on the same prompt, without search; LangChain's chain. Beside them the app's
-own way of feeding its writer. Times run from the question; medians. Gold shown: the share of answers that hold the gold
-answer in what is shown, the quotes included."""
+own way of feeding its writer, by default and with the question typed: read ahead without its last word. Times run from
+the question; medians. Gold shown: the share of answers that hold the gold answer in what is shown, quotes included."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ from rag.records import Prompt
 from rag.settings import read_settings
 
 PASSAGES = 5
-OWN = ("footnote_cold", "footnote_warm", "footnote_default")
+FIVE = ("footnote_cold", "footnote_warm")
+OWN = (*FIVE, "footnote_default", "footnote_typed")
 RIVALS = ("plain", "langchain")
 COLUMNS = ("first_quote_s", "first_token_s", "total_s", "tokens_per_s", "gold_shown", "peak_mb")
 
@@ -137,7 +138,7 @@ def messages_of(prompt: Prompt) -> list[dict[str, str]]:
 
 def measured(row: str, job: dict[str, Any]) -> dict[str, Any]:
     """Ask Footnote every question; return its answers and the memory that took."""
-    engine = opened(Path(job["home"]), five=row != "footnote_default")
+    engine = opened(Path(job["home"]), five=row in FIVE)
     asked(engine, job["questions"][0]["text"])  # the first answer also loads what the others find there
     answers = []
     for question in job["questions"]:
@@ -146,6 +147,8 @@ def measured(row: str, job: dict[str, Any]) -> dict[str, Any]:
         elif row == "footnote_warm":
             engine._read_ahead([question["text"]], (), threading.Event())
             engine.search(job["questions"][0]["text"] + "?")  # so that the question itself is not the last one read
+        elif row == "footnote_typed":
+            engine._read_ahead([question["text"].rpartition(" ")[0]], (), threading.Event())
         answers.append(asked(engine, question["text"]))
     engine.close()
     return {"answers": answers, "peak_mb": memory_mb()}

@@ -131,14 +131,14 @@ class LlamaWriter:
             self._lock.release()
 
     def warm(self, prompt: Prompt, stop: Event) -> None:
-        """Read a prompt's passages ahead of a question that may come. A question that does come ends this at once."""
+        """Read a prompt ahead, up to the question that may come. A question that does come ends this at once."""
         begun, parts = self._states.forgotten, self._parts(prompt)
         if _count(parts) > self.budget or not self._lock.acquire(blocking=False):
             return
         try:
             self._stop, self._warming = stop, True
             if not self._aborted():
-                self._prefill.make(parts, begun)
+                self._prefill.read(parts, begun)
         except RuntimeError:
             if not self._aborted():
                 raise

@@ -466,8 +466,7 @@ class Engine:
         if stop.is_set():
             return
         quotes, writer = self._verifier(found).quotes(), self._host._writer
-        # with one passage there is little to read, and nothing is kept of it
-        if writer.ready and writer.passages > 1 and found.coverage != "not covered":
+        if writer.ready and found.coverage != "not covered" and not stop.is_set():
             writer.warm(compose(found.question, found.hits, writer, quotes), stop)
 
     @contextmanager

@@ -173,8 +173,7 @@ class Writer(Protocol):
         ...
 
     def warm(self, prompt: Prompt, stop: Event) -> None:
-        """Read a prompt's passages ahead of a question that may come. Such a question ends this at once, as `stop`
-        does."""
+        """Read a prompt ahead, up to the question that may come. Such a question ends this at once, as `stop` does."""
         ...
 
     def forget(self) -> None:

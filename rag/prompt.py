@@ -42,7 +42,7 @@ def compose(
     while most > LEAST:
         # the best one last, nearest to the question
         texts = [hit.passage.embedded_text[:most] for hit in reversed(chosen)]
-        prompt = replace(prompt_of(question, texts, earlier, best, passages=True), hits=tuple(chosen))
+        prompt = replace(prompt_of(question, texts, earlier, best), hits=tuple(chosen))
         tokens = writer.count_tokens(prompt)
         if tokens <= writer.budget:
             return replace(prompt, tokens=tokens)
@@ -57,15 +57,13 @@ def compose(
     raise BadQuestion("This question is too long for the writer. Ask a shorter one.")
 
 
-def prompt_of(
-    question: str, texts: Sequence[str], earlier: Sequence[Segment] = (), best: str = "", *, passages: bool = False
-) -> Prompt:
-    """Return the prompt for a question about texts; `passages`: they are read so often that they are worth keeping.
+def prompt_of(question: str, texts: Sequence[str], earlier: Sequence[Segment] = (), best: str = "") -> Prompt:
+    """Return the prompt for a question about texts.
 
     What was said earlier and the `best` sentence stand behind the passages, so that these are read as they were for the
     question before.
     """
-    read = [Segment("user", f"{text}\n\n", False, passage=passages) for text in texts]
+    read = [Segment("user", f"{text}\n\n", False, passage=True) for text in texts]
     repeated = [Segment("user", "Best sentence: ", True), Segment("user", f"{best}\n\n", False)] if best else []
     asked = [Segment("user", "Question: ", True), Segment("user", question, False)]
     begin = [Segment("system", SYSTEM, True), Segment("user", "Passages:\n\n", True)]

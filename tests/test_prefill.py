@@ -119,6 +119,7 @@ class TestAnswers:
             moved.append(given)
 
         prefill._join = settled
+        prefill._clear()
         assert ask(writer, asked)[0] == expected
         assert len(moved) == 3
 
@@ -138,6 +139,30 @@ class TestAnswers:
         cold = ask(writer, asked)[0]
         assert ask(writer, asked)[0] == cold
         assert ask(opened(), asked)[0] == cold  # after a start, from the disk
+
+    def test_another_question_about_the_same_passages_is_read_alone(self, opened: Opened) -> None:
+        first, second = prompt(FEED, CHAIN, PAN, STARTER), prompt("What does it smell of?", CHAIN, PAN, STARTER)
+        cold = ask(opened("other"), second)[0]
+        writer = opened()
+        ask(writer, first)
+        answer, (prefill, cached) = ask(writer, second)
+        parts = writer._parts(second)
+        last = max(place for place, part in enumerate(parts) if part.passage)
+        assert (answer, prefill) == (cold, sum(len(part.tokens) for part in parts[last + 1 :]))
+        assert prefill + cached == writer.count_tokens(second)
+
+    @pytest.mark.parametrize("between", ["another prompt", "the same without states", "a quote", "none that fits"])
+    def test_whatever_came_between_the_answer_is_the_same(self, opened: Opened, between: str) -> None:
+        asked = prompt(FEED, CHAIN, PAN, STARTER)
+        writer = opened()
+        cold = ask(writer, asked)[0]
+        if between == "the same without states":
+            without(writer, asked)
+        elif between == "none that fits":
+            list(writer.write(Prompt((Segment("user", STARTER, False, passage=True),), (), 0), Event()))
+        else:
+            ask(writer, prompt(HOT, PAN, CHAIN) if between == "another prompt" else prompt(OIL, "Oil it on Sundays."))
+        assert ask(writer, asked)[0] == cold
 
     def test_the_tokens_are_those_of_the_plain_prompt(self, opened: Opened) -> None:
         writer = opened()
@@ -199,6 +224,7 @@ class TestFiles:
         expected, _ = ask(writer, prompt(FEED, STARTER))
         for key in writer._states._memory:
             writer._states._memory[key] = b"no state of anything"
+        writer._prefill._clear()
         assert ask(writer, prompt(FEED, STARTER)) == (expected, (writer.count_tokens(prompt(FEED, STARTER)), 0))
         assert ask(writer, prompt(FEED, STARTER))[0] == expected
 
@@ -236,7 +262,7 @@ class TestForgetting:
         writer.forget()
         assert files(tmp_path) == []
         assert not writer._states._memory
-        asked = prompt(FEED, STARTER)
+        asked = prompt(HOT, STARTER, PAN)
         assert ask(writer, asked)[1] == (writer.count_tokens(asked), 0)  # not even what stands before it was kept
 
     def test_what_is_forgotten_while_it_is_read_is_not_kept(self, opened: Opened, tmp_path: Path) -> None:
@@ -252,7 +278,7 @@ class TestForgetting:
         begun = writer._states.forgotten
         writer.forget()
         with writer._lock:
-            writer._prefill.make(writer._parts(prompt(FEED, STARTER)), begun)
+            writer._prefill.read(writer._parts(prompt(FEED, STARTER)), begun)
         writer._states.save()
         assert files(tmp_path) == []
         assert not writer._states._memory
@@ -348,8 +374,10 @@ class TestReadingAhead:
     def test_what_was_read_ahead_is_not_read_again(self, opened: Opened) -> None:
         writer = opened()
         writer.warm(prompt("what is the st", CHAIN, PAN, STARTER), Event())
-        _, (prefill, cached) = ask(writer, prompt(FEED, CHAIN, PAN, STARTER))
-        assert prefill < cached
+        asked = prompt(FEED, CHAIN, PAN, STARTER)
+        answer, (prefill, cached) = ask(writer, asked)
+        assert 4 * prefill < cached  # also the last passage, the best one
+        assert answer == ask(opened("other"), asked)[0]
 
     def test_a_question_ends_it_at_once(self, tmp_path: Path) -> None:
         writer = LlamaWriter(offline=True, states=States(tmp_path / "prefill", disk_bytes=100_000_000))
