@@ -25,7 +25,7 @@ WHOLE_TOKENS = 200
 Recall, precision and IoU of five passages on chunking_eval (benchmarks/chunking.py) by target: 100 0.701, 0.095, 0.092;
 150 0.772, 0.074, 0.073; 200 0.757, 0.058, 0.058. NDCG@10 at 150 and at 200: seed_posts 0.917 and 0.917, xquad_en 0.981
 and 0.982, blog_summary_18f 0.951 and 0.955 (by vectors alone 0.886 and 0.873)."""
-SPLITTER = f"structure-2 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
+SPLITTER = f"structure-3 target={TARGET_TOKENS} whole={WHOLE_TOKENS}"
 """Names the rules here; change it with them, and stored passages are split anew."""
 
 _STRETCH = 500_000  # characters that are split together

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 # a full stop after these ends no sentence
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof sr jr st vs etc e.g i.e eg ie cf al fig no vol pp ca approx inc ltd co corp dept est gen "
+    "mr mrs ms dr prof sr jr st v vs etc e.g i.e eg ie cf al fig no vol pp c ca approx inc ltd co corp dept est gen "
     "gov rep sen hon rev col capt lt sgt mt ft jan feb mar apr jun jul aug sep sept oct nov dec u.s u.k a.m p.m".split()
 )
 _END = re.compile(

@@ -39,6 +39,8 @@ def test_a_paragraph_falls_into_its_sentences() -> None:
         "Version 2.0.1 of the recipe uses less salt.",
         "See example.com/bread for more.",
         "Why? because it is hungry.",
+        "The case was Baker v. Miller, about a sack of rye.",
+        "The oldest oven (c. 1455) is still hot.",
     ],
 )
 def test_a_full_stop_within_a_sentence_does_not_end_it(text: str) -> None:
