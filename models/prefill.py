@@ -2,9 +2,9 @@
 
 On a processor the wait for the first word is the reading of the passages. Each is read once, behind the part of the
 prompt that all questions share, in a sequence of its own; what the model made of it is kept. For a question these
-states are put one behind the other, shifted to their places; of several the last passage, the best one, is read whole.
-What stands in the memory then stays there: a question with the same passages is read alone. A state that is not there,
-is damaged, or is of another model is made anew."""
+states are put one behind the other, shifted to their places; the last passage, the best one, is read whole. What stands
+in the memory then stays there: a question with the same passages is read alone. A state that is not there, is damaged,
+or is of another model is made anew."""
 
 from __future__ import annotations
 
@@ -185,11 +185,11 @@ class Prefill:
         return kept
 
     def _known(self, parts: Sequence[Part], begun: int) -> _Known:
-        """Return the states that a prompt is put together from; those that were not there are made now."""
+        """Return the states of all passages but the last; those that were not there are made now."""
         shared = _shared(parts)
         known = _Known(hashlib.sha256(f"{self._name} {shared}".encode()).hexdigest())
         known.shared = self._read_shared(shared, known)
-        for part in parts[: _end_of_kept(parts)]:
+        for part in parts[:-1]:
             if part.passage is None or part.passage in known.passages:
                 continue
             state = self._states.get(known.context, part.passage)
@@ -224,14 +224,14 @@ class Prefill:
         return self._state_of(SPARE)
 
     def _assemble(self, parts: Sequence[Part], begun: int) -> int:
-        """Put the states behind each other and read what there is beside them; return how many tokens had been read."""
+        """Put the states behind each other, read what is between and the last; return how many tokens had been read."""
         known = self._known(parts, begun)
         start = at = kept = len(_shared(parts))
         self._clear()
         self._load(known.shared, ANSWERS)
         pending: list[int] = []
-        for part in parts[_first_passage(parts) :]:
-            if part.passage not in known.passages:
+        for part in parts[_first_passage(parts) : -1]:
+            if part.passage is None:
                 pending += part.tokens
                 continue
             self._decode(pending, at, ANSWERS)
@@ -239,7 +239,7 @@ class Prefill:
             self._join(part, known, start, at)
             at += len(part.tokens)
             kept += len(part.tokens)
-        self._decode(pending, at, ANSWERS)
+        self._decode([*pending, *parts[-1].tokens], at, ANSWERS)
         return max(0, kept - known.made)
 
     def _join(self, part: Part, known: _Known, start: int, place: int) -> None:
@@ -302,21 +302,12 @@ class _Known:
     made: int = 0
 
 
-def _places(parts: Sequence[Part]) -> list[int]:
-    return [place for place, part in enumerate(parts) if part.passage is not None]
-
-
 def _end_of_passages(parts: Sequence[Part]) -> int:
-    return max(_places(parts), default=-1) + 1
-
-
-def _end_of_kept(parts: Sequence[Part]) -> int:
-    """Return where ends what states are kept of: the last of several passages, the best one, is read whole."""
-    return next(iter(_places(parts)[-2:]), -1) + 1
+    return max((place for place, part in enumerate(parts) if part.passage is not None), default=-1) + 1
 
 
 def _first_passage(parts: Sequence[Part]) -> int:
-    return next(iter(_places(parts)), len(parts))
+    return next((place for place, part in enumerate(parts) if part.passage is not None), len(parts))
 
 
 def _shared(parts: Sequence[Part]) -> tuple[int, ...]:

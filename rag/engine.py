@@ -455,7 +455,7 @@ class Engine:
 
     def _read_ahead(self, questions: Sequence[str], turns: Sequence[Turn], stop: Event) -> None:
         self._host._trial.apply()
-        for question in questions:
+        for question in reversed(questions):  # what the likeliest needs is left standing in the writer's memory
             with self._reading(), suppress(BadQuestion):  # half a filter, while it is being typed
                 self._read_for(question, turns, stop)
 

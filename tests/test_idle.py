@@ -194,7 +194,7 @@ def test_for_a_writer_that_reads_a_sentence_only_the_quote_is_read_ahead(bakery:
     assert warmed(bakery, 2)
     before = len(bakery.embedder.encoded)
     answer = list(bakery.engine.ask(QUESTION))[-1]
-    told = [segment.text.strip() for segment in bakery.writer.warmed[0].segments if segment.passage]
+    told = [segment.text.strip() for segment in bakery.writer.warmed[-1].segments if segment.passage]
     assert told == [answer.quotes[0].quote]
     read = [text for text in bakery.embedder.encoded[before:] if text in {quote.quote for quote in answer.quotes}]
     assert (bool(answer.quotes), read) == (True, [])

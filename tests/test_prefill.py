@@ -186,7 +186,7 @@ class TestAnswers:
     def test_a_memory_that_cannot_shift_reads_as_ever(self, opened: Opened) -> None:
         writer = opened()
         writer._prefill.able = False
-        asked = prompt(FEED, STARTER)
+        asked = prompt(FEED, PAN, STARTER)
         assert ask(writer, asked) == (without(writer, asked), (writer.count_tokens(asked), 0))
         writer.warm(asked, Event())
 
@@ -194,9 +194,9 @@ class TestAnswers:
 @pytest.mark.slow
 class TestFiles:
     def test_after_a_start_they_are_read_from_the_disk(self, opened: Opened, tmp_path: Path) -> None:
-        expected, cold = ask(opened(), prompt(FEED, STARTER))
+        expected, cold = ask(opened(), prompt(FEED, PAN, STARTER))
         assert len(files(tmp_path)) == 1
-        answer, warm = ask(opened(), prompt(FEED, STARTER))
+        answer, warm = ask(opened(), prompt(FEED, PAN, STARTER))
         assert answer == expected
         assert 0 < warm[0] < cold[0]
 
@@ -204,8 +204,8 @@ class TestFiles:
     def test_a_file_that_is_not_whole_or_anothers_is_read_again(
         self, opened: Opened, tmp_path: Path, damage: str
     ) -> None:
-        expected, _ = ask(opened(), prompt(FEED, STARTER))
-        ask(opened("other"), prompt(HOT, PAN))
+        expected, _ = ask(opened(), prompt(FEED, PAN, STARTER))
+        ask(opened("other"), prompt(HOT, CHAIN, PAN))
         [file] = files(tmp_path)
         whole = file.read_bytes()
         file.write_bytes(
@@ -216,23 +216,26 @@ class TestFiles:
                 "foreign": files(tmp_path, "other")[0].read_bytes(),
             }[damage]
         )
-        assert ask(opened(), prompt(FEED, STARTER))[0] == expected
+        assert ask(opened(), prompt(FEED, PAN, STARTER))[0] == expected
         assert file.read_bytes() == whole  # made anew
 
     def test_a_state_that_the_library_does_not_take_is_dropped(self, opened: Opened, tmp_path: Path) -> None:
         writer = opened()
-        expected, _ = ask(writer, prompt(FEED, STARTER))
+        expected, _ = ask(writer, prompt(FEED, PAN, STARTER))
         for key in writer._states._memory:
             writer._states._memory[key] = b"no state of anything"
         writer._prefill._clear()
-        assert ask(writer, prompt(FEED, STARTER)) == (expected, (writer.count_tokens(prompt(FEED, STARTER)), 0))
-        assert ask(writer, prompt(FEED, STARTER))[0] == expected
+        assert ask(writer, prompt(FEED, PAN, STARTER)) == (
+            expected,
+            (writer.count_tokens(prompt(FEED, PAN, STARTER)), 0),
+        )
+        assert ask(writer, prompt(FEED, PAN, STARTER))[0] == expected
 
     def test_another_model_does_not_take_them(self, opened: Opened, real_writer: LlamaWriter) -> None:
-        ask(opened(), prompt(FEED, STARTER))
+        ask(opened(), prompt(FEED, PAN, STARTER))
         writer = opened()
         writer._prefill = type(writer._prefill)(writer._model, "another model", writer._states)
-        assert ask(writer, prompt(FEED, STARTER))[1][1] == 0
+        assert ask(writer, prompt(FEED, PAN, STARTER))[1][1] == 0
 
     def test_a_full_disk_is_no_trouble(self, opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(file: Path, data: bytes) -> int:
@@ -242,14 +245,14 @@ class TestFiles:
 
         monkeypatch.setattr(Path, "write_bytes", full)
         writer = opened()
-        expected, _ = ask(writer, prompt(FEED, STARTER))
+        expected, _ = ask(writer, prompt(FEED, PAN, STARTER))
         assert files(tmp_path) == []
-        assert ask(writer, prompt(FEED, STARTER))[0] == expected
+        assert ask(writer, prompt(FEED, PAN, STARTER))[0] == expected
 
     def test_a_folder_that_cannot_be_made_is_no_trouble(self, opened: Opened, tmp_path: Path) -> None:
         (tmp_path / "prefill").write_text("a file is in the way", encoding="utf-8")
         writer = opened()
-        assert ask(writer, prompt(FEED, STARTER))[0]
+        assert ask(writer, prompt(FEED, PAN, STARTER))[0]
         writer.forget()
 
 
@@ -267,7 +270,7 @@ class TestForgetting:
 
     def test_what_is_forgotten_while_it_is_read_is_not_kept(self, opened: Opened, tmp_path: Path) -> None:
         writer = opened()
-        writing = writer.write(prompt(FEED, STARTER), Event(), lambda *_: writer.forget())
+        writing = writer.write(prompt(FEED, PAN, STARTER), Event(), lambda *_: writer.forget())
         for _ in zip(writing, range(3), strict=False):
             pass
         writing.close()  # type: ignore[attr-defined]
@@ -278,7 +281,7 @@ class TestForgetting:
         begun = writer._states.forgotten
         writer.forget()
         with writer._lock:
-            writer._prefill.read(writer._parts(prompt(FEED, STARTER)), begun)
+            writer._prefill.read(writer._parts(prompt(FEED, PAN, STARTER)), begun)
         writer._states.save()
         assert files(tmp_path) == []
         assert not writer._states._memory
@@ -332,8 +335,8 @@ class TestStopping:
     def test_a_stop_while_a_passage_is_read_keeps_no_half_of_it(self, tmp_path: Path) -> None:
         writer = LlamaWriter(offline=True, states=States(tmp_path / "prefill", disk_bytes=100_000_000))
         writer.load()
-        before, _ = ask(writer, prompt(FEED, STARTER))
-        long = prompt(FEED, "Feed the starter every morning with rye flour. " * 250)
+        before, _ = ask(writer, prompt(FEED, PAN, STARTER))
+        long = prompt(FEED, "Feed the starter every morning with rye flour. " * 250, STARTER)
         stop, pieces = Event(), list[str]()
         thread = threading.Thread(target=lambda: pieces.extend(writer.write(long, stop)), daemon=True)
         thread.start()
@@ -343,14 +346,14 @@ class TestStopping:
         assert not thread.is_alive()
         assert pieces == []
         assert len(files(tmp_path)) == 1
-        assert ask(writer, prompt(FEED, STARTER))[0] == before
+        assert ask(writer, prompt(FEED, PAN, STARTER))[0] == before
         assert ask(writer, long, pieces=2)[0]
         assert len(files(tmp_path)) == 2
 
     def test_a_stop_before_anything_reads_nothing(self, opened: Opened, tmp_path: Path) -> None:
         writer, stop = opened(), Event()
         stop.set()
-        assert list(writer.write(prompt(FEED, STARTER), stop)) == []
+        assert list(writer.write(prompt(FEED, PAN, STARTER), stop)) == []
         assert files(tmp_path) == []
 
     def test_two_threads_at_once_get_their_own_answers(self, opened: Opened) -> None:
@@ -388,18 +391,18 @@ class TestReadingAhead:
         thread.start()
         while not writer._lock.locked():
             time.sleep(0.001)
-        assert ask(writer, prompt(HOT, PAN))[0]
+        assert ask(writer, prompt(HOT, CHAIN, PAN))[0]
         thread.join(60)
         assert len(files(tmp_path)) < 9
 
     def test_it_waits_for_nobody_and_can_be_stopped(self, opened: Opened, tmp_path: Path) -> None:
         writer, stop = opened(), Event()
         stop.set()
-        writer.warm(prompt(FEED, STARTER), stop)
+        writer.warm(prompt(FEED, PAN, STARTER), stop)
         assert files(tmp_path) == []
-        writing = writer.write(prompt(HOT, PAN), Event())
+        writing = writer.write(prompt(HOT, CHAIN, PAN), Event())
         next(iter(writing))
-        writer.warm(prompt(FEED, STARTER), Event())  # another writes: it returns at once
+        writer.warm(prompt(FEED, PAN, STARTER), Event())  # another writes: it returns at once
         writing.close()  # type: ignore[attr-defined]
         assert len(files(tmp_path)) == 1
 
