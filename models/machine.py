@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import sys
 from pathlib import Path
 
 
@@ -45,7 +46,9 @@ def share_cores() -> None:
     OpenMP threads that spin while another program has the core stall each other: an answer beside two busy processes
     on two cores took 91 s spinning and 3.6 s sleeping. But to sleep at once costs more than it saves: the threads meet
     hundreds of times a token. With a short spin before it a token takes 6.4 ms, not 21, and beside two busy processes
-    no longer than without (2026-11-25). OpenMP reads this once, when it is loaded.
+    no longer than without (2026-11-25). OpenMP reads this once, when it is loaded. Each thread that asks a model gets
+    OpenMP threads of its own; with more of these than cores GNU's only spins where the policy is "active": 9.8 ms a
+    token, else 15 (2026-11-26). LLVM's would then spin without end, and is told not to; it sleeps at once.
 
     torch and oneDNN each keep what they prepared for the last 1,024 shapes of numbers, and every text has another: 600
     answers held 2.4 GB. With 64 of them, and what is freed given back, 1.11 GB, the first hundred 1.08 GB (2026-11-25).
@@ -53,7 +56,8 @@ def share_cores() -> None:
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(name, _KEPT_SHAPES)
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT=_SPIN)
+        policy = "active" if sys.platform == "linux" else "passive"
+        os.environ.update(OMP_WAIT_POLICY=policy, GOMP_SPINCOUNT=_SPIN, KMP_BLOCKTIME="0")
 
 
 def give_back_memory() -> None:

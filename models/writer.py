@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import ctypes
+import logging
 import os
 import re
 import threading
@@ -105,6 +106,7 @@ class LlamaWriter:
                 self._keep_alive = abort
                 _set_abort(model, abort)
                 self._prefill = Prefill(model, sha256(self._file), self._states)
+                logging.getLogger("llama-cpp-python").setLevel(logging.CRITICAL)  # a stop is no error worth a line
                 self._loaded = model
 
     def count_tokens(self, prompt: Prompt) -> int:

@@ -16,7 +16,7 @@ from rag.markup import plain
 from rag.ports import Embedder, Nli, Vectors
 from rag.records import Citation, Hit, Sentence, Support
 from rag.sentences import sentence_spans
-from rag.words import stems_of
+from rag.words import same_words, stems_of
 
 SUPPORTED = 0.55
 """Support, the smaller of cosine and share of common words, from which a sentence gets a footnote. benchmarks.proof,
@@ -176,7 +176,7 @@ class Verifier:
         if not claim.stems or (sentence.endswith(":") and len(claim.stems) <= _CLAIMS) or sentence.endswith("?"):
             return None  # "18F hiring practices:" says nothing yet, and a question never does
         for evidence in self._evidence:
-            if evidence.said.casefold() == sentence.casefold():
+            if same_words(evidence.said, sentence):
                 return _Support(evidence, "yes")  # word for word: no model need be asked
         shared = {i: claim.share(evidence.stems) for i, evidence in enumerate(self._evidence)}
         likely = sorted((i for i in shared if shared[i]), key=lambda i: -shared[i])[:_LOOKED_AT]

@@ -20,6 +20,7 @@ STOP_WORDS = frozenset(
     "whose why will with would you your don didn doesn isn aren wasn weren couldn shouldn wouldn hasn haven "
     "hadn".split()
 )
+_STRAIGHT = str.maketrans("‘’‚“”„", "'''\"\"\"")
 _WORD = re.compile(r"[^\W_]+")
 _TAIL = re.compile(r"(?<=\w)['’](?:s|t|d|ll|m|re|ve)\b")  # what's, don't: FTS5 would take the tail for a word
 _BEYOND_ENGLISH = re.compile(r"[^\x00-\xbf\u2010-\u206f]")  # more than ASCII and typographic signs
@@ -38,6 +39,11 @@ def words_of(text: str) -> list[str]:
 def words_in(text: str) -> list[str]:
     """Return the distinct words of a text, in order, lower case."""
     return list(dict.fromkeys(_words(text)))
+
+
+def same_words(one: str, other: str) -> bool:
+    """Say whether two texts are the same, but for capitals and the shape of their quotation marks."""
+    return one.translate(_STRAIGHT).casefold() == other.translate(_STRAIGHT).casefold()
 
 
 def stems_of(text: str) -> frozenset[str]:

@@ -199,6 +199,14 @@ def test_the_best_quote_leads_and_those_that_are_not_cited_stand_behind_the_foot
     assert "class='lead'" not in render.answer(replace(said, text="Quote 1."), 7)
 
 
+def test_a_text_that_only_straightens_the_quotation_marks_says_the_same() -> None:
+    [hit, *_] = hits_of(post(SOURDOUGH))
+    quote = Citation(1, hit.passage.id, hit.passage.post_id, hit.title, None, None, "It’s called “Bertha”.", 0, 20)
+    said = Answer("How?", text='It\'s called "Bertha".', quotes=(quote,), hits=(hit,), done=True)
+    assert "class='lead'" not in render.answer(said, 1)
+    assert "class='lead'" in render.answer(replace(said, text='It isn\'t called "Bertha".'), 1)
+
+
 def test_what_posts_and_people_wrote_is_only_text() -> None:
     talk = Conversation()
     found = replace(hits_of(post(SOURDOUGH))[0], title=HOSTILE, date=HOSTILE)

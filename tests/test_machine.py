@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
@@ -28,6 +29,8 @@ def test_waiting_threads_sleep_unless_somebody_decided_otherwise(monkeypatch: py
     assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
     share_cores()
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert os.environ["OMP_WAIT_POLICY"] == ("active" if sys.platform == "linux" else "passive")
+    assert os.environ["KMP_BLOCKTIME"] == "0"
     assert 0 < int(os.environ["GOMP_SPINCOUNT"]) < 20_000
     monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.delenv("KMP_BLOCKTIME")

@@ -20,6 +20,7 @@ from rag.markup import plain
 from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
 from rag.ui import deeds
 from rag.ui.conversation import Exchange, unfiltered
+from rag.words import same_words
 
 HEADER = "<h1>Footnote</h1><p>Answers from your own posts, each sentence with its source.</p>"
 EMPTY = (
@@ -250,7 +251,7 @@ def _mark(number: int, cited: int) -> str:
 
 def _lead(found: Answer) -> Citation | None:
     """Return the best quote, with its number, unless the text says the same or no post covers the question."""
-    if found.refused or not found.quotes or found.text == plain(found.quotes[0].quote):
+    if found.refused or not found.quotes or same_words(found.text, plain(found.quotes[0].quote)):
         return None
     best = found.quotes[0]
     return next(c for c in footnotes(found) if (c.post_id, c.start, c.end) == (best.post_id, best.start, best.end))
