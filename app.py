@@ -56,7 +56,7 @@ from store.library import SqliteLibrary, free_bytes
 from store.lock import hold
 from store.vectors import ChromaIndex
 
-_GARBAGE = gc.get_threshold()  # as Python looks for it by itself
+_GARBAGE = gc.get_threshold()  # after how many new objects Python looks for some, if nobody says otherwise
 _SCHEDULE_S = 600  # how often it is asked whether a source is due
 
 
@@ -470,8 +470,8 @@ def _writer_to(stream: TextIO) -> Callable[[str], None]:
 
 
 if __name__ == "__main__":
-    # What is imported, a million objects, is no garbage: to look for some in it meanwhile and at the end took 27 % of
-    # the time of `search` and `ask` (12.1 and 15.7 s, now 9.2 and 11.1; mean of three, 2026-11-26).
+    # What is imported is no garbage: to look for some in it, meanwhile and at the end, took a quarter of the time of
+    # `search` (12.5 s, now 9.5; mean of three, 2026-11-26).
     gc.set_threshold(100_000, 10, 10)
     code = main()
     gc.freeze()

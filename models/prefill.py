@@ -135,7 +135,7 @@ class Prefill:
 
     All but the first passage were read without what now stands before them. SmolLM2-135M, five passages, 120 questions
     of xquad_en, 2026-11-26: 40 % right, 44 % read anew (difference -4.2 points, 95 % -10.8 to +2.5), the first token
-    after 0.31 of the time, and after 0.09 where the same passages stand there already. To read the first 16 tokens of
+    after 0.31 of the time, and after 0.10 where the same passages stand there already. To read the first 16 tokens of
     each again: -2.5 points, 0.41. The last passage from its state, too: more is lost (benchmarks/RESULTS.md). With one
     passage, or a quote, nothing is moved and nothing lost.
     """

@@ -466,7 +466,7 @@ class Engine:
         if stop.is_set():
             return
         quotes, writer = self._verifier(found).quotes(), self._host._writer
-        if writer.ready and found.coverage != "not covered" and not stop.is_set():
+        if writer.ready and found.coverage != "not covered":
             writer.warm(compose(found.question, found.hits, writer, quotes), stop)
 
     @contextmanager
