@@ -89,7 +89,7 @@ def questions(split: Split, library: Library, embedder: Embedder, given: Sequenc
     queries: dict[str, str] = {}
     relevant: dict[str, set[str]] = {}
     for passage in halves[0][:QUESTIONS]:
-        for pair in pairs_from_text([passage], 1, seed):
+        for pair in pairs_from_text([passage], 1, seed, dropped=1.0):
             queries[f"s{passage.id}"], relevant[f"s{passage.id}"] = pair.question, {str(passage.id)}
             corpus[str(passage.id)] = pair.passage
     whole: dict[str, str] = {}

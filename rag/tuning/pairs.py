@@ -56,19 +56,22 @@ ORDER = (
 passage, no gain): it is for a larger one."""
 
 
-def pairs_from_text(passages: Sequence[Passage], count: int, seed: int = SEED) -> Iterator[Pair]:
+def pairs_from_text(
+    passages: Sequence[Passage], count: int, seed: int = SEED, dropped: float = DROPPED
+) -> Iterator[Pair]:
     """Yield up to `count` pairs made of passages: a sentence for the rest of its passage, a title or a heading for what
     stands below it.
 
-    The same passages and seed give the same pairs. Each passage gives one before any gives two. What stands in several
-    passages alike asks for none of them, and what a question repeats of the headings is taken out of its passage.
+    `dropped` (0..1) is how often the sentence is taken out. The same passages and seed give the same pairs. Each
+    passage gives one before any gives two. What stands in several passages alike asks for none of them, and what a
+    question repeats of the headings is taken out of its passage.
     """
     chosen = sorted(passages, key=lambda passage: _chance(seed, passage).random())[:_READ]
     known = _Known(chosen)
     more: list[Iterator[Pair]] = []
     made = 0
     for passage in chosen:
-        pairs = _of_passage(passage, known, _chance(seed, passage))
+        pairs = _of_passage(passage, known, _chance(seed, passage), dropped)
         if made < count and (pair := next(pairs, None)):
             made += 1
             more.append(pairs)
@@ -212,11 +215,11 @@ class _Known:
         return _folded(name) in self._names
 
 
-def _of_passage(passage: Passage, known: _Known, chance: random.Random) -> Iterator[Pair]:
+def _of_passage(passage: Passage, known: _Known, chance: random.Random, dropped: float) -> Iterator[Pair]:
     """Yield the pairs of a passage, in an order of chance."""
     if is_furniture(passage.text):
         return
-    made = [*_of_title(passage, known), *_of_headings(passage, known), *_of_sentences(passage, known, chance)]
+    made = [*_of_title(passage, known), *_of_headings(passage, known), *_of_sentences(passage, known, chance, dropped)]
     chance.shuffle(made)
     for question, positive in made:
         yield Pair(question, positive, "text", passage.post_id)
@@ -239,14 +242,14 @@ def _of_headings(passage: Passage, known: _Known) -> Iterator[tuple[str, str]]:
             yield from _unless_told(heading, path, _without_heading(passage.text, heading))
 
 
-def _of_sentences(passage: Passage, known: _Known, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield each sentence and its passage, most often without it."""
+def _of_sentences(passage: Passage, known: _Known, chance: random.Random, dropped: float) -> Iterator[tuple[str, str]]:
+    """Yield each sentence and its passage, without it as often as `dropped` says."""
     for sentence in _sentences(passage):
         rest = passage.text[: sentence.start].rstrip(" ") + " " + passage.text[sentence.end :].lstrip(" ")
-        dropped = chance.random() < DROPPED
+        gone = chance.random() < dropped
         if known.repeated(passage, sentence) or _length(_said(rest)) < LEFT:
             continue
-        text = _tidied(rest) if dropped else passage.text
+        text = _tidied(rest) if gone else passage.text
         yield sentence.text, f"{passage.heading}\n{text}" if passage.heading else text
 
 
