@@ -70,7 +70,7 @@ class Space:
             "SPACE_ID": "baker/posts",
             "SPACE_HOST": "baker-posts.hf.space",
             "SPACE_AUTHOR_NAME": "baker",
-            "CPU_CORES": "2",
+            "CPU_CORES": os.environ.get("CPU_CORES", "2"),
             "OAUTH_CLIENT_ID": "an-id",
             "OAUTH_CLIENT_SECRET": SEAL,
             "OAUTH_SCOPES": "openid profile",
