@@ -8,7 +8,7 @@ import math
 import queue
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from threading import Event
 from typing import Any
@@ -18,7 +18,7 @@ from rag.errors import ModelError
 from rag.ports import Read, unread
 from rag.records import Check, Prompt
 
-CONNECT_S = 5.0
+CONNECT_S = 5.0  # also for what a server says of its models, however slowly it sends that
 FIRST_S = 120.0  # a large model may have to be loaded first, and reads for long
 BETWEEN_S = 30.0  # from one piece to the next
 TRIES = 3  # before the first piece; what has begun is never asked for twice
@@ -30,6 +30,7 @@ _NO_LIST = (404, 405, 501)  # what a server answers that has no list of models
 _CHARACTERS_A_TOKEN = 3.0  # English prose has about four: rather too many tokens are counted than too few
 _PART_TOKENS = 8  # what a chat template puts around each message
 _POLL_S = 0.05
+_LATE = "The writer at {} did not answer in time. See whether it is busy, and ask again."
 _CUT = "has stopped in the middle. Ask again."
 _CONTROL = re.compile(
     r"<[|｜][^|｜<>]{1,40}[|｜]>|</?s>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>|<(?:start|end)_of_turn>"
@@ -129,17 +130,44 @@ class ServerWriter:
     def _listed(self) -> list[Any]:
         import openai
 
-        with _Explained(self), self._client() as client:
+        with _Explained(self):
             try:
-                return list(client.with_options(timeout=CONNECT_S, max_retries=0).models.list().data or [])
+                return list(self._told(lambda client: client.models.list()).data or [])
             except (openai.NotFoundError, openai.InternalServerError) as error:
                 if self._wanted and error.status_code in _NO_LIST:
                     return []  # it is asked for what the person named, and will say itself if it has none such
                 raise
 
+    def _told(self, ask: Callable[[Any], Any]) -> Any:
+        """Return what a server says of itself. Raise what the client raises, or ModelError if it takes too long."""
+        told: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+        client = self._client()
+
+        def hear() -> None:
+            try:
+                told.put((ask(client.with_options(timeout=CONNECT_S, max_retries=0)), None))
+            except Exception as error:  # raised where somebody waits for it
+                told.put((None, error))
+
+        threading.Thread(target=hear, daemon=True).start()
+        try:
+            said, error = told.get(timeout=CONNECT_S)
+        except queue.Empty:
+            raise ModelError(_LATE.format(self._host)) from None
+        finally:
+            client.close()
+        if error:
+            raise error
+        return said
+
+    def _forget_models(self) -> None:
+        """Ask the server for its models anew, the next time: it may have been started with another."""
+        for known in ("_listed", "_model", "_context"):
+            self.__dict__.pop(known, None)
+
     @cached_property
     def _model(self) -> str:
-        names = [str(getattr(model, "id", "")) for model in self._listed]
+        names = [name for model in self._listed if (name := str(getattr(model, "id", "") or ""))]
         if self._wanted and (self._wanted in names or not names):
             return self._wanted
         if not self._wanted and len(names) == 1:
@@ -150,9 +178,10 @@ class ServerWriter:
     @cached_property
     def _context(self) -> int:
         for model in self._listed:
-            if model.id == self._model:
-                meta = getattr(model, "meta", None) or {}
-                for said in (getattr(model, "max_model_len", None), meta.get("n_ctx")):
+            if getattr(model, "id", "") == self._model:
+                meta = getattr(model, "meta", None)
+                meant = meta.get("n_ctx") if isinstance(meta, dict) else None
+                for said in (getattr(model, "max_model_len", None), meant):
                     if isinstance(said, int) and said > 0:
                         return min(said, _MOST_CONTEXT)
         return self._context_of_props() or CONTEXT
@@ -162,8 +191,7 @@ class ServerWriter:
         parts = urlsplit(self._address)
         address = f"{parts.scheme}://{parts.netloc}{parts.path.removesuffix('/v1')}/props"
         try:
-            with self._client() as client:
-                said = client.with_options(timeout=CONNECT_S, max_retries=0).get(address, cast_to=object)
+            said = self._told(lambda client: client.get(address, cast_to=object))
             context = said["default_generation_settings"]["n_ctx"]
         except Exception:  # a server that has no such page may send anything
             return 0
@@ -243,14 +271,16 @@ class _Explained:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, ModelError):
-            raise ModelError(_sentence(self._writer._host, self._writer.name, error)) from error
+            model = self._writer.__dict__.get("_model", self._writer.name)
+            self._writer._forget_models()
+            raise ModelError(_sentence(self._writer._host, model, error)) from error
 
 
 def _sentence(host: str, model: str, error: Exception) -> str:
     import openai
 
     if isinstance(error, openai.APITimeoutError):
-        return f"The writer at {host} did not answer in time. See whether it is busy, and ask again."
+        return _LATE.format(host)
     if isinstance(error, openai.APIConnectionError):
         return f"The writer at {host} cannot be reached. Start its server, or leave FOOTNOTE_WRITER out."
     if isinstance(error, openai.APIStatusError):
@@ -258,12 +288,15 @@ def _sentence(host: str, model: str, error: Exception) -> str:
         reasons = {
             401: "refused the key. Set FOOTNOTE_WRITER_KEY",
             403: "refused the key. Set FOOTNOTE_WRITER_KEY",
-            404: f"does not know the model {model[:80]}, or its address is another. Check FOOTNOTE_WRITER_MODEL",
+            404: f"does not know the model {model[:80]}, or its address is another. Ask again, or check "
+            "FOOTNOTE_WRITER_MODEL",
             413: "says that the question is too long. Ask a shorter one",
             429: "is asked too much. Wait a little and ask again",
         }
         what = reasons.get(status, f"failed (status {status}). Look into its log, and ask again")
         return f"The writer at {host} {what}."
+    if type(error) is openai.APIError:  # said in the middle of an answer
+        return f"The writer at {host} reported an error. Look into its log, and ask again."
     return f"The writer at {host} sent something that is no answer. Check that FOOTNOTE_WRITER is such a server."
 
 

@@ -147,7 +147,7 @@ def arguments_of(parsed: argparse.Namespace) -> Arguments:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not JSON"
         raise BadFile(f"{path} cannot be read: {reason}. Give a JSON file with the turns, oldest first.") from error

@@ -188,7 +188,7 @@ def as_json(talk: Talk, turns: Sequence[KeptTurn]) -> str:
 
 def shortened(title: str) -> str:
     """Return a title on one line and no longer than a list can show."""
-    line = " ".join(_ODD.sub(" ", title).split())
+    line = " ".join(_ODD.sub(" ", title.encode("utf-8", "replace").decode("utf-8")).split())
     return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1].rstrip() + "…"
 
 

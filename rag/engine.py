@@ -349,6 +349,7 @@ class Engine:
                 clock.quoted()
                 yield replace(answer, status="", done=True, timings=clock.ended())
                 return
+            self._host._idle.interrupt()  # a trial of the writer may have begun while it searched
             yield from write(answer, verifier, self._host._writer, stop, clock, turns)
 
     def posts(self) -> list[StoredPost]:

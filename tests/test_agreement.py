@@ -22,6 +22,18 @@ RYE = "The rye dough rests for 12 hours before it is baked."
         ("The starter can be fed at night.", "The starter cannot be fed at night."),
         ("The starter isn't sour.", "The starter is sour."),
         ("Rye has less fibre than wheat.", "Rye has more fibre than wheat."),
+        ("I feed it twice a day.", "I feed it once a day, before breakfast."),
+        ("I feed it once a day.", "I feed it twice a day."),
+        ("I feed it once a week.", "I feed it once a day."),
+        ("I feed it daily.", "I feed it every week."),
+        ("I feed it every day.", "I feed it every other day."),
+        ("It must stay at 18 degrees.", "It must stay at -18 degrees."),
+        ("It costs €30.", "It costs $30."),
+        ("It costs 30%.", "It costs $30."),
+        ("It costs $30 billion.", "It costs $30 million."),
+        ("The bar opens at 9 am.", "The bar opens at 9 p.m."),
+        ("All of my readers hated it.", "Some of my readers hated it."),
+        ("Since 2015 the mill was run by water.", "Until 2015 the mill was run by water."),
     ],
 )
 def test_what_is_changed_contradicts(claim: str, evidence: str) -> None:
@@ -37,6 +49,12 @@ def test_what_is_changed_contradicts(claim: str, evidence: str) -> None:
         ("Flatbread needs no yeast.", "Flatbread needs no yeast at all."),
         ("The age varies between 14 and 18.", "The age varies between 14 and 18, and elsewhere there is no limit."),
         ("The starter isn't sour.", "The starter is not sour."),
+        ("It costs 30 million dollars.", "It costs $30 million."),
+        ("It costs 30 percent.", "It costs 30% of the price."),
+        ("It is cold: minus 18 degrees.", "It is -18 degrees cold."),
+        ("I feed it daily.", "I feed it every day."),
+        ("It is fed two times a day.", "I feed it twice a day."),
+        ("The bar opens at 9 pm.", "The bar opens at 9 p.m. and closes at 2 am."),
     ],
 )
 def test_what_says_the_same_does_not(claim: str, evidence: str) -> None:
@@ -51,6 +69,7 @@ def test_what_is_denied_around_the_evidence_may_be_denied() -> None:
 
 def test_numbers_have_one_form() -> None:
     assert numbers_in("1,000 loaves, 2.5 grams and three rolls, one by one") == {"1000", "2.5", "3"}
+    assert numbers_in("1/2 cup at −5 degrees, 10-20 minutes on 3/4/2024") == {"1/2", "-5", "10", "20", "3", "4", "2024"}
 
 
 def test_a_capital_at_the_beginning_makes_no_name_nor_does_a_small_word() -> None:

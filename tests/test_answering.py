@@ -71,6 +71,11 @@ def test_a_last_sentence_that_ran_into_the_limit_is_left_out() -> None:
     assert answers(*letters(f"{FED} A sharp smell of vin"))[-1].text == FED
 
 
+def test_a_last_item_of_a_list_that_is_proven_is_kept() -> None:
+    text = f"- {HUNGRY[:-1]}\n- {FED[:-1]}"
+    assert answers(*letters(text))[-1].text == text
+
+
 def test_a_fragment_that_is_all_there_is_is_kept() -> None:
     assert answers("Feed it every morning at")[-1].text == "Feed it every morning at"
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from rag.errors import BadQuestion
-from rag.records import Answer, Citation, Coverage, Hit, Post, Sentence, StoredPost, Turn
+from rag.records import REMOVED, Answer, Citation, Coverage, Hit, Post, Sentence, StoredPost, Turn
 from rag.ui import render
 from rag.ui.conversation import LISTED, REMEMBERED, Asking, Conversation
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, hits_of, post
@@ -233,3 +233,20 @@ def test_an_opened_post_shows_the_passage_and_marks_a_quote_if_there_is_one() ->
     assert "<mark>" not in near
     assert "<mark>light</mark>" in render.opened(bread, (13, 28), (22, 27))
     assert "Rye is dark." in render.opened(bread, (900, 950), (0, 0))  # it has changed since
+
+
+def test_a_quote_is_marked_where_it_stands_now() -> None:
+    cited = Citation(1, 0, "x", "Bread", None, None, "Wheat is light.", 13, 28)
+    found = Answer("What is light?", text="Wheat is.", citations=(cited,), done=True)
+    moved = "Oats are neither. Rye is dark. Wheat is light."
+    for shown in (
+        render.sources(found, {"x": moved}),
+        render.opened(Post("x", "Bread", moved), (0, 28), (13, 28), cited.quote),
+    ):
+        assert "<mark>Wheat is light.</mark>" in shown
+        assert render.CHANGED not in shown
+    changed = render.sources(found, {"x": "Rye is dark. Wheat is lighter."})
+    assert render.CHANGED in changed
+    assert "Wheat is light." in changed
+    assert "<mark>" not in changed
+    assert REMOVED in render.sources(found, {})

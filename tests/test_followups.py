@@ -107,3 +107,9 @@ def test_a_chain_of_follow_ups_keeps_its_subject_and_lets_go_of_another() -> Non
 )
 def test_turns_are_read_from_each_form_of_a_conversation(written: list[object]) -> None:
     assert turns_of(written) == (Turn("How?", "So."), Turn("And why?", "Like this."))
+
+
+def test_what_no_model_takes_is_left_out_of_a_turn() -> None:
+    [turn] = turns_of([{"question": "How \ud800 so?", "answer": "x" * 1_000_000}])
+    assert turn.question == "How ? so?"
+    assert len(turn.answer) < 100_000

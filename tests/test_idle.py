@@ -173,6 +173,15 @@ def test_the_question_itself_ends_what_is_read_ahead(bakery: House, monkeypatch:
     eventually(ended)
 
 
+def test_what_began_while_it_searched_ends_before_the_writer_is_asked(bakery: House) -> None:
+    answers = bakery.engine.ask(QUESTION)
+    assert not next(answers).quotes
+    with bakery.engine._idle.turn() as stop:
+        assert not stop.is_set()
+        assert list(answers)[-1].done
+        assert stop.is_set()
+
+
 def test_a_writer_that_could_not_be_loaded_is_no_trouble_once_it_is_there(
     bakery: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

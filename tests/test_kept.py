@@ -18,7 +18,7 @@ from rag.errors import BadQuestion, NotFound
 from rag.records import REMOVED, REMOVED_WORDS, Answer, Citation, Hit, Sentence, Talk
 from rag.ui import deeds
 from rag.ui import kept as on_the_page
-from rag.ui.conversation import Conversation, Exchange
+from rag.ui.conversation import BROKEN_OFF, Conversation, Exchange
 from tests.house import House
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH, hits_of, post
 
@@ -155,6 +155,16 @@ def test_what_was_interrupted_is_kept_before_what_came_then_and_nothing_twice(li
     assert [one.turn.question for one in light_house.engine.talks.open(talk.talk)] == [QUESTION, "And then?"]
 
 
+def test_of_what_was_interrupted_only_what_was_verified_is_kept(light_house: House) -> None:
+    said = answer(found_in(light_house, SOURDOUGH), FED)
+    talk = Conversation()
+    talk.keep(talk.begin(QUESTION), replace(said, text=f"{FED} Napoleon invented it in", done=False))
+    say(light_house, talk, Answer("And then?", text="Rest.", done=True))
+    [broken, _] = light_house.engine.talks.open(talk.talk)
+    assert broken.answer.text == talk.exchanges[0].answer.text == FED
+    assert broken.answer.note == BROKEN_OFF
+
+
 def test_a_thumb_is_shown_as_set_and_clicked_again_is_taken_back(light_house: House) -> None:
     talk = Conversation()
     say(light_house, talk, answer(hits_of(post(SOURDOUGH)), "Often.", citation=None))
@@ -220,7 +230,8 @@ def test_exports_carry_their_footnotes_and_are_served_as_files(light_house: Hous
     assert given.headers["content-disposition"].startswith("attachment")
     note = f"Keeping a sourdough starter, 2024-03-02, <https://b.example/a?b=1&amp;c=2>: “{FED}”"
     assert f"{FED}[^1-1]\n\n[^1-1]: {note}" in given.text
-    assert client.get("/footnote/conversations/999.md").status_code == 404
+    for number in ("999", "9" * 30):
+        assert client.get(f"/footnote/conversations/{number}.md").status_code == 404
     plain = as_text(talk.exchanges[0].answer)
     assert plain.startswith(f"{FED} [1]\n\n[1] Keeping a sourdough starter, 2024-03-02, https://b.example")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -81,6 +82,7 @@ class Server:
     def __init__(self) -> None:
         self.answers: list[Behaviour] = [SOUND]
         self.models: Any = {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "me"}]}
+        self.list: Behaviour | None = None
         self.props: Any = None
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str] = []
@@ -91,6 +93,8 @@ class Server:
             def do_GET(self) -> None:
                 if self.path == "/props" and ours.props is not None:
                     send(self, json.dumps(ours.props).encode())
+                elif ours.list is not None:
+                    ours.list(self)
                 elif self.path != "/v1/models" or ours.models is None:
                     send(self, b"{}", 404)
                 else:
@@ -169,6 +173,7 @@ def test_what_a_template_would_take_for_its_own_is_taken_out_of_posts(server: Se
         (lambda handler: send(handler, b"<html>Log in</html>", 200, "text/html"), "empty answer"),
         (stream(b"data: {garbage\n\n"), "no answer"),
         (stream(b"data: [1, 2]\n\n"), "no answer"),
+        (stream(b'data: {"error": {"message": "context too long"}}\n\n'), "reported an error"),
         (stream(b"data: [DONE]\n\n"), "empty answer"),
         (stream(b"\xff\xfe\x00 nothing\n\n"), "answer"),
         (lambda handler: handler.connection.close(), "cannot be reached"),
@@ -183,6 +188,7 @@ def test_what_a_template_would_take_for_its_own_is_taken_out_of_posts(server: Se
         "page",
         "garbage",
         "list",
+        "told",
         "empty",
         "bytes",
         "gone",
@@ -282,6 +288,40 @@ def test_with_several_models_it_names_them(server: Server) -> None:
     assert "m, other" in trouble(ServerWriter(server.address, "third"))
 
 
+@pytest.mark.parametrize(
+    "data", [["m"], {"id": "m"}, [{"id": None}], [{"id": "m", "meta": "x"}], [{"id": "m", "meta": [1]}]]
+)
+def test_an_odd_list_of_models_is_a_sentence_or_none_at_all(server: Server, data: Any) -> None:
+    server.models = {"object": "list", "data": data}
+    writer = ServerWriter(server.address)
+    with contextlib.suppress(ModelError):
+        assert writer.budget == models.server.CONTEXT - models.server.ANSWER
+        assert list(writer.write(prompt(), Event())) == ANSWER
+    assert ServerWriter(server.address, "m").budget == models.server.CONTEXT - models.server.ANSWER
+
+
+def test_a_list_that_trickles_in_is_not_waited_for(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models.server, "CONNECT_S", 0.5)
+    server.list = stream(*[b" "] * 60, pause=0.1)
+    began = time.monotonic()
+    assert "did not answer in time" in trouble(ServerWriter(server.address))
+    assert time.monotonic() - began < 4
+    server.list = None
+    assert list(ServerWriter(server.address).write(prompt(), Event())) == ANSWER
+
+
+def test_a_server_that_was_started_with_another_model_is_asked_for_its_models_anew(
+    server: Server, writer: ServerWriter
+) -> None:
+    assert list(writer.write(prompt(), Event())) == ANSWER
+    server.models["data"][0]["id"] = "llama"
+    server.asked.clear()
+    server.answers = [status(404), SOUND]
+    assert "does not know the model m," in trouble(writer)
+    assert list(writer.write(prompt(), Event())) == ANSWER
+    assert server.asked[-1]["model"] == "llama"
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     writer = ServerWriter("http://127.0.0.1:9", key=KEY)
     assert "127.0.0.1:9 cannot be reached" in trouble(writer)
@@ -312,7 +352,7 @@ def test_a_server_without_a_list_of_models_is_asked_for_the_one_that_is_named(se
     server.models = None
     assert "".join(ServerWriter(server.address, "m").write(prompt(), Event())) == "".join(ANSWER)
     assert server.asked[-1]["model"] == "m"
-    with pytest.raises(ModelError, match="Check FOOTNOTE_WRITER_MODEL"):
+    with pytest.raises(ModelError, match="check FOOTNOTE_WRITER_MODEL"):
         ServerWriter(server.address).load()
 
 

@@ -10,13 +10,20 @@ from itertools import combinations
 
 from rag.words import STOP_WORDS, stem, stems_in_order, stems_of, words_in
 
-_NUMBER_OR_WORD = re.compile(r"\d+(?:[.,]\d+)*|[a-z]+")
+_NUMBER = r"\d{1,2}/\d{1,2}(?![/\d])|\d+(?:[.,]\d+)*"  # a fraction is one, a date with strokes is three
+_NUMBER_OR_WORD = re.compile(rf"(?:(?<![\w.,/-])[-−])?(?:{_NUMBER})|[a-z]+")
+_MINUS = re.compile(r"\bminus\s+(?=\d)")
+_MEASURE = re.compile(rf"([$€£])?\s?({_NUMBER})[ -]?(%|[ap]\.?m\b|[^\W\d_]+)?(?:[ -]([^\W\d_]+))?")
+_PERIOD = re.compile(
+    r"\b(?:an?|per|each|every)\s+((?:other\s+)?(?:second|minute|hour|day|night|morning|evening|week|month|quarter|year))\b"
+    r"|\b(hourly|daily|nightly|weekly|monthly|quarterly|yearly|annually)\b"
+)
 _THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 _WRITTEN = {
     word: str(number)
     for number, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-    if number != 1  # "one" is no number most of the time
-}
+    if number != 1  # "one" is no number most of the time, nor is "once"
+} | {"twice": "2", "thrice": "3"}
 _NEGATIONS = frozenset("not no never none neither nor without cannot".split())
 _SHORTENED = re.compile(r"n['’]t\b|\bcan not\b", re.IGNORECASE)
 _WRITTEN_STEMS = frozenset(map(stem, _WRITTEN))
@@ -35,17 +42,18 @@ _OPPOSITES = [
     pair.split("/")
     for pair in "more/less more/fewer before/after increase/decrease rise/fall higher/lower highest/lowest "
     "larger/smaller largest/smallest longer/shorter older/younger faster/slower first/last most/least most/fewest "
-    "always/never above/below win/lose won/lost begin/end began/ended open/close north/south east/west".split()
+    "always/never often/rarely all/some once/twice since/until above/below win/lose won/lost begin/end began/ended "
+    "open/close north/south east/west".split()
 ]
 _UNITS = frozenset(
     map(
         stem,
-        "second seconds minute minutes hour hours day days week weeks month months year years decade decades century "
-        "km kilometre kilometres kilometer kilometers mile miles m metre metres meter meters cm mm inch inches foot "
-        "feet kg kilogram kilograms g gram grams pound pounds tonne tonnes ton tons percent per % million billion "
-        "thousand hundred euro euros dollar dollars kb mb gb tb".split(),
+        "am pm second minute hour day week month year decade century km kilometre kilometer mile m metre meter cm mm "
+        "inch foot feet kg kilogram g gram pound tonne ton percent per euro dollar kb mb gb tb".split(),
     )
 )
+_SIGNS = {"$": stem("dollars"), "€": stem("euros"), "£": stem("pounds"), "%": stem("percent")}
+_MULTIPLES = frozenset(map(stem, "hundred thousand million billion trillion".split()))
 
 
 def numbers_in(text: str) -> frozenset[str]:
@@ -97,26 +105,46 @@ def contradicts(claim: str, evidence: str, around: str = "") -> bool:
 
 
 def _numbers_in_order(text: str) -> Iterator[str]:
-    for found in _NUMBER_OR_WORD.findall(text.lower()):
-        if found[0].isdigit():
-            yield _THOUSANDS.sub("", found)
+    for found in _NUMBER_OR_WORD.findall(_MINUS.sub("-", text.lower())):
+        if found[-1].isdigit():
+            yield _THOUSANDS.sub("", found.replace("−", "-"))
         elif found in _WRITTEN:
             yield _WRITTEN[found]
 
 
 def _numbers_clash(claim: str, evidence: str) -> bool:
-    """Say whether each has a number that the other lacks, or one of them in another unit."""
-    said, told = numbers_in(claim), numbers_in(evidence)
-    if said - told and told - said:
-        return True
-    measured = dict(_measures(evidence))
-    return any(number in measured and measured[number] != unit for number, unit in _measures(claim))
+    """Say whether each has a number or a period that the other lacks, or one number is of another unit."""
+    for read in (numbers_in, _periods):
+        said, told = read(claim), read(evidence)
+        if said - told and told - said:
+            return True
+    known = _measures(evidence)
+    return any(
+        known[number][kind] and units[kind].isdisjoint(known[number][kind])
+        for number, units in _measures(claim).items()
+        if number in known
+        for kind in (0, 1)
+        if units[kind]
+    )
 
 
-def _measures(text: str) -> Iterator[tuple[str, str]]:
-    for match in re.finditer(r"(\d+(?:[.,]\d+)*)[ -]?([^\W\d_]+|%)", text):
-        if (unit := stem(match[2].lower())) in _UNITS:
-            yield _THOUSANDS.sub("", match[1]), unit
+def _periods(text: str) -> frozenset[str]:
+    """Return what "a day" and "every other week" count by; "daily" is "a day"."""
+    found = (every or adverb.removesuffix("ly") for every, adverb in _PERIOD.findall(text.lower()))
+    return frozenset({"dai": "day", "annual": "year"}.get(period, period) for period in found)
+
+
+def _measures(text: str) -> dict[str, tuple[set[str], set[str]]]:
+    """Return the units of each number, "$" and "hours", and apart from them how often it counts: "million"."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for sign, number, first, second in _MEASURE.findall(text.lower()):
+        units, multiples = found.setdefault(_THOUSANDS.sub("", number), (set(), set()))
+        words = [stem(first.replace(".", ""))]
+        if words[0] in _MULTIPLES:
+            words.append(stem(second))
+        multiples.update(_MULTIPLES.intersection(words))
+        units.update(_UNITS.intersection(words), (_SIGNS[mark] for mark in (sign, first) if mark in _SIGNS))
+    return found
 
 
 def _denies(claim: str, evidence: str, around: str) -> bool:

@@ -15,7 +15,6 @@ from rag.markup import plain
 from rag.ports import Writer
 from rag.prompt import compose
 from rag.records import Answer, Sentence, Timings, Turn
-from rag.sentences import sentence_spans
 
 REFUSAL = "Your posts do not cover this."
 NEAREST = "These come nearest:"
@@ -111,8 +110,11 @@ def _with_piece(answer: Answer, piece: str, verifier: Verifier) -> tuple[Answer,
 
 def _settled(answer: Answer, verifier: Verifier, partly: float, *, stopped: bool) -> Answer:
     """Return the answer as it stays: every sentence verified, or a quote in its place."""
-    text = answer.text.rstrip() if stopped else _without_fragment(answer.text)
+    text = answer.text.rstrip()
     sentences, citations = verifier.verify(text, done=True)
+    if not stopped and _breaks_off(sentences):
+        text = text[: sentences[-2].end]
+        sentences, citations = verifier.verify(text, done=True)
     answer = replace(answer, text=text, sentences=sentences, citations=citations)
     return answer if stopped or _holds(sentences, partly) else _quoted(answer)
 
@@ -138,10 +140,6 @@ def _drifts(sentences: Sequence[Sentence]) -> bool:
     return len(sentences) >= DRIFT and all(sentence.citation is None for sentence in sentences[-DRIFT:])
 
 
-def _without_fragment(text: str) -> str:
-    """Return the answer without a last sentence that ran into the writer's limit, unless it is all there is."""
-    text = text.rstrip()
-    spans = sentence_spans(text)
-    if len(spans) < 2 or text[-1] in _SENTENCE_ENDS:
-        return text
-    return text[: spans[-2][1]]
+def _breaks_off(sentences: Sequence[Sentence]) -> bool:
+    """Say whether the last sentence ran into the writer's limit. What is proven did not: a list ends without a stop."""
+    return len(sentences) > 1 and sentences[-1].text[-1] not in _SENTENCE_ENDS and sentences[-1].support != "yes"

@@ -30,6 +30,7 @@ GOING_ON = 0.35
 0.923, seed_posts 0.912 and 0.908."""
 NEAR = 0.2  # cosine to the last question or answer from which a question goes on with its subject
 
+_SAID = 20_000  # characters of a turn that are read
 _JOINED = 400  # characters of the last question that a leaning one is joined to
 _NO_VECTOR: Vectors = np.zeros(0, dtype=np.float32)
 _LEANS = re.compile(
@@ -66,13 +67,18 @@ def _lines_of(entry: object) -> list[tuple[str, str]]:
     """Return (role, text) of an entry of a conversation."""
     if isinstance(entry, str) and ": " in entry:
         role, _, text = entry.partition(": ")
-        return [(role, text)]
+        return [(role, _sound(text))]
     if isinstance(entry, dict):
         own = [("question", entry.get("question")), ("answer", entry.get("answer", ""))]
         pairs = [(entry["role"], entry.get("content"))] if "role" in entry else own
         if all(isinstance(role, str) and isinstance(text, str) for role, text in pairs):
-            return [(str(role), str(text)) for role, text in pairs]
+            return [(str(role), _sound(str(text))) for role, text in pairs]
     raise BadFile('This is no conversation. Write a list of {"question": "…", "answer": "…"}, oldest first.')
+
+
+def _sound(text: str) -> str:
+    """Return what was said without halves of characters, which no model takes, and no longer than one needs."""
+    return text[:_SAID].encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,8 @@ def _reader(engine: Engine) -> Callable[[Any], str]:
             shown = engine.post(str(named.get("post")))
         except FootnoteError as error:
             return render.trouble(str(error))
-        return render.opened(shown, (first, end), (quoted, unquoted)) if end else render.post(shown)
+        said = str(named.get("said") or "")
+        return render.opened(shown, (first, end), (quoted, unquoted), said) if end else render.post(shown)
 
     return read
 

@@ -13,6 +13,7 @@ from rag.records import Answer, Thumb, Turn
 
 REMEMBERED = 6  # questions before the one that is asked; a follow-up leans on the last ones
 SHOWN = 50  # exchanges of a conversation that stay on the page; all are kept
+BROKEN_OFF = "This answer was broken off."
 LISTED = 20  # posts of an answer that is over; they may be thousands
 
 
@@ -116,7 +117,7 @@ class Conversation:
         """Return the exchanges that the library has not yet and that grow no more."""
         growing = self._asking.number if self._asking else 0
         return tuple(
-            exchange
+            replace(exchange, answer=_broken_off(exchange.answer))
             for exchange in self.exchanges
             if not exchange.kept
             and (exchange.answer.text or exchange.answer.note)
@@ -157,6 +158,14 @@ class Conversation:
 def unfiltered(question: str) -> str:
     """Return a question without its filters, whole where it has nothing else. Raise BadQuestion."""
     return parse(question).text or question
+
+
+def _broken_off(answer: Answer) -> Answer:
+    """Return an answer that something else took the place of without what was not yet held against the posts."""
+    if answer.done:
+        return answer
+    end = answer.sentences[-1].end if answer.sentences else 0
+    return replace(answer, text=answer.text[:end], note=answer.note or BROKEN_OFF, done=True)
 
 
 def _turn(answer: Answer) -> Turn:

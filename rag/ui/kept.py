@@ -76,7 +76,7 @@ def server_functions(engine: Engine) -> list[Callable[[Any], str]]:
     """Return what the list calls from the page; what comes from there is only believed to be text."""
 
     def talks(asked: Any) -> str:
-        search = str(asked.get("search") or "")[:200]
+        search = str(asked.get("search") or "")[:200].encode("utf-8", "replace").decode("utf-8")
         return deeds.listed(engine.talks.listed(search, _MANY), search, whole=bool(asked.get("all")))
 
     def asked(said: Any) -> str:
@@ -98,12 +98,13 @@ def export_route(engine: Engine) -> Route:
     """Return the web route that gives a conversation away as a file; it is made when it is asked for."""
 
     def give(request: Request) -> Response:
+        talk = _number(request.path_params["talk"])
         ending = "json" if request.path_params["ending"] == "json" else "md"
         try:
-            whole = engine.talks.export(request.path_params["talk"], ending)  # type: ignore[arg-type]
+            whole = engine.talks.export(talk, ending)  # type: ignore[arg-type]
         except NotFound as error:
             return PlainTextResponse(str(error), status_code=404)
-        name = f"conversation-{request.path_params['talk']}.{ending}"
+        name = f"conversation-{talk}.{ending}"
         headers = {
             "Content-Disposition": f'attachment; filename="{name}"',
             "Cache-Control": "no-store",

@@ -17,7 +17,7 @@ from rag.engine import Engine
 from rag.finding.query import described, parse
 from rag.jobs import Job
 from rag.markup import plain
-from rag.records import ENDED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
+from rag.records import ENDED, REMOVED, Answer, Citation, FileProgress, FileState, Hit, Post, Sentence, StoredPost
 from rag.ui import deeds
 from rag.ui.conversation import Exchange, unfiltered
 from rag.words import same_words
@@ -39,6 +39,7 @@ element.addEventListener("click", (event) => {
 Span = tuple[int, int]
 """Where something begins and ends in a text, in characters."""
 
+CHANGED = "This post has changed since, and says this no more:"
 UNSURE = "Your posts may not really answer this; check the footnotes."
 _SUPPORTS = {
     "no": "<p class='note'><span class='unproven'>Dotted</span>: nothing in your posts was found to say this.</p>",
@@ -198,9 +199,9 @@ def post(shown: Post) -> str:
     return _about(shown) + _box(f"{marked_up(escape(shown.text[:_WINDOW]))}{rest}")
 
 
-def opened(shown: Post, passage: Span, quote: Span) -> str:
-    """Render a post at a passage of it, the quote in that marked."""
-    return _about(shown) + _box(_highlighted(shown.text, passage, quote))
+def opened(shown: Post, passage: Span, quote: Span, said: str = "") -> str:
+    """Render a post at a passage of it, the quote in that marked; `said` is what stood there when it was quoted."""
+    return _about(shown) + _marked(shown.text, passage, quote, said)
 
 
 def jobs(known: Sequence[Job]) -> str:
@@ -258,11 +259,10 @@ def _lead(found: Answer) -> Citation | None:
 
 
 def _source(cited: Citation, found: Answer, text: str, number: int) -> str:
-    quote = (cited.start, cited.end)
     return (
         f"<details class='source' id='footnote-{number}-{cited.number}'>{_cited(cited)}"
         f"<p class='meta'>{_date_and_link(cited.date, cited.url, cited.page)}</p>"
-        f"{_box(_highlighted(text, _passage_of(cited, found), quote))}</details>"
+        f"{_marked(text, _passage_of(cited, found), (cited.start, cited.end), cited.quote)}</details>"
     )
 
 
@@ -287,7 +287,7 @@ def _exchange(exchange: Exchange) -> str:
             _cited(cited),
             cited.post_id,
             _passage_of(cited, found),
-            (cited.start, cited.end),
+            cited,
         )
         for cited in footnotes(found)
     ]
@@ -318,7 +318,7 @@ def _nearest(found: Answer, number: int) -> str:
     cards: dict[str, str] = {}
     for cited in found.quotes:
         summary, passage = _dated(cited.title, cited.date, cited.quote), _passage_of(cited, found)
-        card = _card(f"near-{number}-{cited.post_id}", summary, cited.post_id, passage, (cited.start, cited.end))
+        card = _card(f"near-{number}-{cited.post_id}", summary, cited.post_id, passage, cited)
         cards.setdefault(cited.post_id, card)
     for hit in found.hits:
         id_, place = hit.passage.post_id, (hit.passage.start, hit.passage.end)
@@ -336,12 +336,13 @@ def _dated(title: str, date: str | None, quote: str = "") -> str:
     return f"<summary><span class='title'>{escape(title)}</span> {day}{said}</summary>"
 
 
-def _card(id_: str, summary: str, post_id: str, passage: Span = (0, 0), quote: Span = (0, 0)) -> str:
+def _card(id_: str, summary: str, post_id: str, passage: Span = (0, 0), cited: Citation | None = None) -> str:
     """Render a post that is fetched when its card is opened: the page would be too large with all of them in it."""
-    places = " ".join(map(str, (*passage, *quote)))
+    start, end, said = (cited.start, cited.end, cited.quote) if cited else (0, 0, "")
+    places = " ".join(map(str, (*passage, start, end)))
     return (
-        f"<details class='source' id='{escape(id_)}' data-post='{escape(post_id)}' data-places='{places}'>"
-        f"{summary}<div class='opened'></div></details>"
+        f"<details class='source' id='{escape(id_)}' data-post='{escape(post_id)}' data-places='{places}' "
+        f"data-said='{escape(said)}'>{summary}<div class='opened'></div></details>"
     )
 
 
@@ -351,6 +352,20 @@ def _about(shown: Post) -> str:
 
 def _box(marked: str) -> str:
     return f"<div class='post' tabindex='0'>{marked}</div>"
+
+
+def _marked(text: str, passage: Span, quote: Span, said: str) -> str:
+    """Render a post's text at a quote, wherever that stands now; or say that it stands there no more."""
+    moved = 0
+    if not text:
+        return f"<p class='note'>{REMOVED}</p>"
+    if said and text[quote[0] : quote[1]] != said:
+        found = text.find(said)
+        if found < 0:
+            return f"<p class='note'>{CHANGED}</p>{_box(marked_up(escape(said)))}"
+        moved = found - quote[0]
+    first, last, start, end = (max(0, place + moved) for place in (*passage, *quote))
+    return _box(_highlighted(text, (first, last), (start, end)))
 
 
 def _highlighted(text: str, passage: Span, quote: Span) -> str:
