@@ -336,7 +336,7 @@ class TestStopping:
         writer = LlamaWriter(offline=True, states=States(tmp_path / "prefill", disk_bytes=100_000_000))
         writer.load()
         before, _ = ask(writer, prompt(FEED, PAN, STARTER))
-        long = prompt(FEED, "Feed the starter every morning with rye flour. " * 250, STARTER)
+        long = prompt(FEED, "Feed the starter every morning with rye flour. " * 120, STARTER)
         stop, pieces = Event(), list[str]()
         thread = threading.Thread(target=lambda: pieces.extend(writer.write(long, stop)), daemon=True)
         thread.start()

@@ -340,7 +340,7 @@ def test_the_owner_tunes_the_search_while_visitors_ask(here: Space) -> None:
     dishes = [(f"{dish}.md", story(dish, number).encode()) for number, dish in enumerate(DISHES)]
     owner.add(*dishes)
     wait_for(owner, DISHES[-1])
-    owner.call(owner.on("tune", "click"), None, None, 2, False)
+    owner.call(owner.on("tune", "click"), None, None, 1, False)
     tick = next(d for d in owner.config["dependencies"] if owner.id("tune") in d["outputs"] and is_tick(d))
     shown, deadline = "", time.monotonic() + 900
     while "data-state=" not in shown:

@@ -45,7 +45,7 @@ def test_a_file_that_is_broken_gets_one_sentence(open_page: Open) -> None:
     page.get_by_role("button", name="Your own pairs, and how long it may take").click()
     broken = {"name": "mine.jsonl", "mimeType": "text/plain", "buffer": b'{"question": "How long does'}
     page.locator("#tune-file input[type=file]").set_input_files([broken])
-    expect(page.locator("#tune-file")).to_contain_text("mine.jsonl", timeout=PATIENCE)
+    page.locator("#tune-file").get_by_role("row", name="mine.jsonl").wait_for(timeout=PATIENCE)
     page.locator("#tune-look").click()
     expect(page.locator("#tuning .trouble")).to_contain_text("mine.jsonl: it is cut short", timeout=PATIENCE)
     expect(page.locator("#tune-plan p")).to_have_count(0)
@@ -55,6 +55,8 @@ def test_a_file_that_is_broken_gets_one_sentence(open_page: Open) -> None:
 def test_search_is_tuned_looked_at_installed_and_taken_back(open_page: Open, app: App) -> None:
     page = open_page()
     quality(page)
+    page.get_by_role("button", name="Your own pairs, and how long it may take").click()
+    page.get_by_label("number input for Minutes that it may take").fill("1")
     page.locator("#tune-look").click()
     expect(page.locator("#tune-plan")).to_contain_text("fit to train on", timeout=TRAINING)
     expect(page.locator("#tune")).to_be_visible(timeout=PATIENCE)
