@@ -36,6 +36,7 @@ _LIGHT = frozenset(
 )
 """Words that a sentence may bring of its own: they join, or say who speaks, and are never its verb."""
 _JOINS = frozenset("a an and as in nor of on or the with".split())
+_CLAUSE = re.compile(r"[;:—–]|,(?!\d|\s?\d{4}\b)|\s(?:and|but|or|while|whereas)\s")
 _REACH = 4  # words behind a "not" among which is the one that it denies
 _NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
 _OPPOSITES = [
@@ -101,7 +102,12 @@ def contradicts(claim: str, evidence: str, around: str = "") -> bool:
 
     What is denied `around` the evidence may be denied in the claim, too.
     """
-    return _numbers_clash(claim, evidence) or _denies(claim, evidence, around) or _opposes(claim, evidence)
+    return (
+        _numbers_clash(claim, evidence)
+        or _misplaces(claim, evidence)
+        or _denies(claim, evidence, around)
+        or _opposes(claim, evidence)
+    )
 
 
 def _numbers_in_order(text: str) -> Iterator[str]:
@@ -145,6 +151,32 @@ def _measures(text: str) -> dict[str, tuple[set[str], set[str]]]:
         multiples.update(_MULTIPLES.intersection(words))
         units.update(_UNITS.intersection(words), (_SIGNS[mark] for mark in (sign, first) if mark in _SIGNS))
     return found
+
+
+def _misplaces(claim: str, evidence: str) -> bool:
+    """Say whether a number or a period stands with other words than in the evidence: where rye rests for 12 hours and
+    wheat for 4, no rye rests for 4. A part without words of its own, as in a list of years, tells nothing.
+
+    Of 598 true sentences of clapnq_half and xquad_en none is taken for such a one, of 114 with two numbers exchanged 45
+    are (2026-11-26).
+    """
+    told = [(_telling(part), _counts(part)) for part in _CLAUSE.split(evidence)]
+    for part in _CLAUSE.split(claim):
+        said = _telling(part)
+        for count in _counts(part):
+            own = frozenset().union(*(words for words, counts in told if count in counts))
+            rival = frozenset().union(*(words for words, counts in told if counts and count not in counts))
+            if own and said & (rival - own) and not said & (own - rival):
+                return True
+    return False
+
+
+def _telling(text: str) -> frozenset[str]:
+    return frozenset(word for word in stems_of(text) - _LIGHT - _WRITTEN_STEMS - _UNITS if not word.isdigit())
+
+
+def _counts(text: str) -> frozenset[str]:
+    return numbers_in(text) | _periods(text)
 
 
 def _denies(claim: str, evidence: str, around: str) -> bool:
