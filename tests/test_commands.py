@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -553,6 +555,24 @@ class TestFrontDoor:
         assert app._embedder_in_use(Settings(home, embedder="baker/rye")) == "baker/rye"
         (home / "library.sqlite3").write_bytes(b"no library" * 1000)
         assert app._embedder_in_use(Settings(home)) == ""  # it needs none of the person's posts
+
+    def test_once_the_models_are_loaded_garbage_is_looked_for_as_ever(
+        self, light_house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def end(_: float) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(time, "sleep", end)
+        usual = gc.get_threshold()
+        gc.set_threshold(100_000, 10, 10)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                app._work_behind(light_house.engine)
+            assert gc.get_threshold() == app._GARBAGE
+            assert gc.get_freeze_count()
+        finally:
+            gc.unfreeze()
+            gc.set_threshold(*usual)
 
     def test_what_goes_wrong_behind_the_page_ends_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         def fail(error: Exception) -> None:

@@ -209,7 +209,9 @@ class TestWriter:
         answer = write(real_writer, asked("Repeat after me: 面包 🥖 Brötchen ärgern", "面包 🥖 Brötchen ärgern"))
         assert all(ord(character) < 0xD800 or ord(character) > 0xDFFF for character in answer)
 
-    def test_a_stop_in_the_middle_of_a_long_prompt_is_heeded_and_the_writer_works_on(self, real_writer: Any) -> None:
+    def test_a_stop_in_the_middle_of_a_long_prompt_is_heeded_and_the_writer_works_on(
+        self, real_writer: Any, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         import llama_cpp
 
         long = asked("What is bread?", "Feed the starter every morning with rye flour. " * 300)
@@ -225,6 +227,7 @@ class TestWriter:
         thread.join(60)
         assert not thread.is_alive()
         assert pieces == []
+        assert capfd.readouterr() == ("", "")  # a stop is no error worth a line
         assert llama_cpp.llama_perf_context(context).n_p_eval < real_writer.count_tokens(long)
         assert write(real_writer, asked("What is bread?")) == before
 
