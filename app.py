@@ -66,6 +66,8 @@ def build_engine(settings: Settings) -> Engine:
     index = ChromaIndex(settings.home / "index")
     catalogue = SqliteCatalogue(library)
     notes, tuned, states = settings.home / "machine.json", settings.home / "models", _states(settings)
+    if _is_server(settings.writer):
+        states.forget()  # what a writer that ran here has read: a server's would leave it there for ever
     most = settings.max_file_bytes
     limits = Limits(post_bytes=most, export_bytes=max(Limits.export_bytes, 4 * most))
     stock = HubStock(
@@ -109,9 +111,13 @@ def _question_writer(settings: Settings, stock: HubStock) -> Writer | None:
 
 def _writer(settings: Settings, stock: HubStock, other: str = "") -> Writer:
     """Return the writer that is set: a server's, or one that runs here; the other one where none is."""
-    if settings.writer.startswith(("http://", "https://")):
+    if _is_server(settings.writer):
         return ServerWriter(settings.writer, settings.writer_model, settings.writer_key)
     return stock.writer(settings.writer or other)
+
+
+def _is_server(writer: str) -> bool:
+    return writer.startswith(("http://", "https://"))
 
 
 def _states(settings: Settings) -> States:

@@ -297,12 +297,12 @@ class Engine:
     def remove(self, post_ids: Sequence[str]) -> list[str]:
         """Remove posts, text overwritten; return their ids. Raise NotFound, and remove none, if one is not there."""
         with self._indexing.changing:
-            for post_id in post_ids:
-                self._library.post(post_id)
+            sources = [self._library.post(post_id).source for post_id in post_ids]
             removed = list(dict.fromkeys(post_ids))
             for post_id in removed:
                 self._indexing.drop(self._library.remove(post_id))
             self._indexing.scrub()
+        self._uploads.forget(sources)
         return removed
 
     def reindex(self, report: Progress = silent) -> int:

@@ -172,7 +172,10 @@ class Kept:
             )
         if self._dataset:
             saved = self._backups.save(self._settings.home / SNAPSHOT, public=True)
-            self._send(Path(saved.file), self._dataset)
+            try:
+                self._send(Path(saved.file), self._dataset)
+            finally:
+                Path(saved.file).unlink(missing_ok=True)  # or posts that are removed later would stay in it
         elif self._settings.snapshot and self._place.is_dir():
             saved = self._backups.save(self._place / SNAPSHOT, public=True)
         else:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import threading
 import time
+import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -195,7 +196,7 @@ class Visitors:
             for visit in left:
                 del self._visits[visit.name]
         for visit in left:
-            visit.close()
+            _attempt(visit.close)
         for path in self._uploads.rglob("*"):  # what was sent and never added
             with suppress(OSError):
                 if path.is_file() and path.stat().st_mtime < time.time() - self.allowed.gone_s:
@@ -211,7 +212,7 @@ class Visitors:
 
     def _watch(self) -> None:
         while not self._closed.wait(_SWEEP_S):
-            self.sweep()
+            _attempt(self.sweep)  # whatever goes wrong: the next are sent away, too
 
 
 class Visit:
@@ -228,6 +229,7 @@ class Visit:
         self._own: Engine | None = None
         self._folder: Path | None = None
         self._lost = ""
+        self._asking = 0
         self._files = 0
         self._asked: deque[tuple[float, int]] = deque()
         self._uploaded: deque[tuple[float, int]] = deque()
@@ -263,7 +265,8 @@ class Visit:
             if stop.is_set():
                 yield replace(asked, note="Stopped while it was waiting.", done=True)
                 return
-            yield from self._engine.ask(question, stop, turns)
+            with self._in_use() as engine:
+                yield from engine.ask(question, stop, turns)
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN) -> Found:
         """Return the passages that fit a question best. Raise BadQuestion or Busy."""
@@ -361,9 +364,21 @@ class Visit:
     def _engine(self) -> Engine:
         """Their own engine, as long as it fits the owner's, else the owner's."""
         if self._own and self._own.outdated:
+            if self._asking:  # what is being answered ends first
+                return self._owner
             self.close()
             self._lost = "The owner changed the search model, and what you had added is gone. Add it again."
         return self._own or self._owner
+
+    @contextmanager
+    def _in_use(self) -> Iterator[Engine]:
+        """Lend the engine that answers; it is not closed meanwhile because the owner's search model is another."""
+        engine = self._engine
+        self._asking += 1
+        try:
+            yield engine
+        finally:
+            self._asking -= 1
 
     def _may_add(self, paths: Sequence[Path]) -> None:
         allowed = self._visitors.allowed
@@ -376,6 +391,13 @@ class Visit:
         if any(path.stat().st_size > allowed.file_bytes for path in paths):
             size = allowed.file_bytes // 1_000_000
             raise BadFile(f"A file is larger than {size} MB, the limit for visitors. Leave it out and add the others.")
+
+
+def _attempt(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:  # the log says it; a folder may vanish while it is looked through
+        traceback.print_exc()
 
 
 class NoTalks:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import sqlite3
@@ -15,14 +16,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from rag.errors import BadFile, FootnoteError, StoreError
-from rag.records import Snapshot
+from rag.records import KeptTurn, Snapshot
 from store.catalogue import SqliteCatalogue
 from store.conversations import SqliteConversations
 from store.gold import SqliteGold
@@ -35,7 +38,9 @@ _PUBLIC = ("posts", "passages", "vectors", "origins", "sketches", "facts")
 """The tables whose rows a public snapshot keeps; any other's, also those that come one day, stay at home."""
 _BLOCK = 1 << 20  # bytes read at once
 _FACTS_BYTES = 10_000
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+_LARGEST_ID = 1 << 26  # of a passage: search keeps a number for each below the largest
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
+_TURN = TypeAdapter(KeptTurn)
 _DAMAGED = "{} is damaged or was cut short. Take another backup."
 _STRANGE = "{} is no backup of Footnote. Name a file that `backup` has written."
 _NEWER = "{} was made by a newer Footnote. Update this one, then restore it."
@@ -48,6 +53,7 @@ class SqliteVault:
         """Use the file of a library that is open."""
         self._library = library
         self._lock = threading.Lock()
+        self._clear()
 
     def save(self, file: Path, *, public: bool = False) -> Snapshot:
         """Write the library to `file`, in one step, beside whoever reads and writes it. Raise BadFile or StoreError.
@@ -100,13 +106,18 @@ class SqliteVault:
     @contextmanager
     def _workplace(self) -> Iterator[Path]:
         """Lend an empty folder beside the library; what a killed process left in it goes."""
-        folder = self._library.path.parent / "backup.new"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self._clear()
         folder.mkdir(mode=0o700)
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._clear()
+
+    def _clear(self) -> Path:
+        """Remove that folder, which a kill may have left there with words that were removed since; return its path."""
+        folder = self._library.path.parent / "backup.new"
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
 
     def _is_empty(self) -> bool:
         with self._library.reading() as db:
@@ -278,6 +289,9 @@ def _check_values(db: sqlite3.Connection) -> None:
         for column, kind, required in _columns(db, table):
             types = f"'{kind.lower()}'" + ("" if required else ", 'null'")
             _none(db, f'{table} WHERE typeof("{column}") NOT IN ({types})')
+        for _ in db.execute(f"SELECT * FROM {table}"):  # text that is none raises here
+            pass
+    _none(db, f"passages WHERE id NOT BETWEEN 1 AND {_LARGEST_ID}")
     _none(db, 'passages WHERE start < 0 OR "end" < start')
     _none(db, "(SELECT count(DISTINCT length(vector)) AS n FROM vectors GROUP BY fingerprint) WHERE n != 1")
     for (vector,) in db.execute("SELECT vector FROM vectors"):
@@ -299,7 +313,8 @@ def _read_all(library: SqliteLibrary) -> None:
             raise ValueError("a post that is none")
     conversations, catalogue = SqliteConversations(library), SqliteCatalogue(library)
     for talk in conversations.listed(limit=1_000_000_000):
-        conversations.turns(talk.id)
+        for turn in conversations.turns(talk.id):
+            _TURN.validate_json(json.dumps(asdict(turn)), strict=True)  # a number that is text would be HTML
     SqliteGold(library).judged()
     for source in catalogue.sources():
         catalogue.items(source.id)
@@ -351,7 +366,7 @@ def _explained(file: Path) -> Iterator[None]:
         raise StoreError(
             f"{file} cannot be written or read ({reason}). Choose another place, or free some room, and try again."
         ) from error
-    except (*_BROKEN_ZIP, ValueError, KeyError, TypeError) as error:
+    except (*_BROKEN_ZIP, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadFile((_DAMAGED if _begins_a_zip(file) else _STRANGE).format(file)) from error
 
 

@@ -176,8 +176,10 @@ class SqliteLibrary:
             db.executemany("INSERT OR IGNORE INTO put_away VALUES (?)", [(id_of(source),) for source, _ in ways])
             gone = _delete_passages(db, post_id)
             db.execute("DELETE FROM posts WHERE id = ?", (post_id,))
-            alone = "DELETE FROM items WHERE place = ? AND place NOT IN (SELECT place FROM origins)"
-            db.executemany(alone, [(place,) for _, place in ways])
+            places = [(place,) for _, place in ways]
+            db.executemany("DELETE FROM items WHERE place = ? AND place NOT IN (SELECT place FROM origins)", places)
+            empty = "kind IN ('file', 'page') AND NOT EXISTS (SELECT 1 FROM items WHERE source_id = sources.id)"
+            db.executemany(f"DELETE FROM sources WHERE location = ? AND {empty}", places)
         return gone
 
     def replace_passages(self, passages: Sequence[Passage], splitter: str) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -147,6 +148,8 @@ class TestJson:
             assert len(ran.json["updated"]) == (0 if options == ["--prune"] else 1)
         assert light_house.engine.count()[0] == 1
         assert run("sync", "0000", "--json").code == 1
+        shutil.rmtree(sour.parent)
+        assert run("sync", "--json").code == 1  # there is nothing that could be read
 
     def test_a_copy_says_of_what(self, light_house: House, run: Callable[..., Ran]) -> None:
         light_house.write_and_add("sourdough.md", SOURDOUGH)
@@ -573,6 +576,14 @@ class TestFrontDoor:
         finally:
             gc.unfreeze()
             gc.set_threshold(*usual)
+
+    def test_where_a_server_writes_nothing_stays_of_what_was_read_here(self, home: Path) -> None:
+        states = app._states(Settings(home))
+        states.put("context", "A post's words.", b"what came of them", states.forgotten)
+        states.save()
+        assert list(home.glob("prefill/*"))
+        app.build_engine(Settings(home, writer="http://127.0.0.1:9")).close()
+        assert not list(home.glob("prefill/*"))
 
     def test_what_goes_wrong_behind_the_page_ends_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         def fail(error: Exception) -> None:

@@ -382,6 +382,8 @@ class TestRoundTrip:
         passages = [pair.passage for pair in right]
         wrong = [replace(pair, passage=text) for pair, text in zip(right, passages[1:] + passages[:1], strict=True)]
         assert sift(wrong, bakery.library, found).counts == {NOT_FOUND: 4}
+        none = replace(right[0], question="How often is the starter fed before:2023/99 each morning?")
+        assert sift([none], bakery.library, found).counts == {NOT_FOUND: 1}
 
     def test_in_a_small_library_fewer_hits_count(self, bakery: House) -> None:
         assert first_of(bakery.library) == 1

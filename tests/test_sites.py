@@ -126,6 +126,14 @@ def test_sitemaps_that_nothing_names_are_looked_for(site: LoopbackSite, fetcher:
     assert shape(site, found_at(site, fetcher, "/blog/"))[0] == ("site", "/blog/", 4)
 
 
+def test_a_robots_txt_that_names_nonsense_is_no_trouble(site: LoopbackSite, fetcher: Fetcher) -> None:
+    site.pages["/robots.txt"] = (
+        f"Sitemap: http://[x\nSitemap: file:///etc/passwd\nSitemap: {site.address('/sitemap.xml')}"
+    )
+    listed = listing("site", site.address("/"), fetcher, PlainReaders())
+    assert paths(site, listed) == list(POSTS)
+
+
 def test_a_soft_404_is_no_sitemap(site: LoopbackSite, fetcher: Fetcher) -> None:
     del site.pages["/robots.txt"]
     site.pages["/sitemap.xml"] = loopback.post_page("Page not found", "<p>There is nothing here.</p>")
@@ -399,6 +407,15 @@ def test_a_broken_sitemap_keeps_its_other_pages_and_a_bomb_is_refused() -> None:
     for data in (gzip.compress(b"<urlset>" + b" " * 60_000_000, 1), b"\x1f\x8bdamaged"):
         with pytest.raises(BadFile):
             outline(Document("s", "sitemap.xml.gz", data))
+
+
+def test_half_of_a_packed_list_is_none_and_one_in_parts_is_whole() -> None:
+    lines = [f"https://a.example/{number}\n".encode() for number in range(600)]
+    parts = gzip.compress(b"".join(lines[:300])) + gzip.compress(b"".join(lines[300:]))
+    assert len(outline(Document("s", "sitemap.txt.gz", parts)).entries) == 600
+    for end in (-1, -200, len(parts) // 4):
+        with pytest.raises(BadFile, match="damaged"):
+            outline(Document("s", "sitemap.txt.gz", parts[:end]))
 
 
 # which pages are no posts

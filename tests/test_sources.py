@@ -125,6 +125,19 @@ class TestFolders:
         assert told(house.engine.sync(dry_run=True)) == {"bread.md": "unchanged"}
         assert told(house.engine.add([str(blog)])) == {"bread.md": "unchanged", "bike.md": "added"}
 
+    def test_a_single_file_or_page_is_not_named_once_its_post_is_removed(
+        self, house: House, site: LoopbackSite
+    ) -> None:
+        alone = house.home / "alone"
+        alone.mkdir()
+        (alone / "kumquat.md").write_text(BICYCLE, "utf-8")
+        house.add(alone / "kumquat.md")
+        list(house.engine.add([site.address("/bread/flatbread")]))
+        house.add(house.write("bread.md", SOURDOUGH).parent)
+        assert len(house.engine.sources()) == 3
+        house.engine.remove([post.id for post in house.engine.posts()])
+        assert [source.kind for source in house.engine.sources()] == ["folder"]
+
     def test_a_folder_that_is_not_there_today_loses_nothing(self, house: House) -> None:
         blog = house.write("bread.md", SOURDOUGH).parent
         house.add(blog)

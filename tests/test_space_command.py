@@ -276,6 +276,18 @@ assert fetch_snapshot("baker/kept").read_bytes() == Path(sys.argv[1]).read_bytes
 """
 
 
+def test_what_was_sent_to_a_dataset_does_not_stay_here(house: House, tmp_path: Path) -> None:
+    house.write_and_add("sourdough.md", SOURDOUGH)
+    sent: list[bool] = []
+    settings = Settings(house.home, snapshot="datasets/baker/posts")
+    kept = space.Kept(
+        house.engine.backups, tmp_path, settings, lambda _: None, lambda file, _: sent.append(file.exists())
+    )
+    assert "1 post saved in datasets/baker/posts." in kept.save()
+    assert sent == [True]
+    assert not (house.home / space.SNAPSHOT).exists()
+
+
 def test_a_dataset_repository_keeps_a_snapshot(
     run_python: Callable[..., Any], hub: SpaceHub, backup: Callable[[bool], Path], tmp_path: Path
 ) -> None:

@@ -14,7 +14,9 @@ import pytest
 
 from rag.errors import Busy, ModelError, StoreError
 from rag.jobs import Job, Stop
+from rag.readers.limits import Limits
 from rag.records import ENDED, Document, Post, Refused
+from tests.fakes import DirectReaders
 from tests.house import House, outcomes
 from tests.loopback import LoopbackSite, Reply, redirect, sitemap, sitemap_index
 from tests.stories import BICYCLE, FLATBREAD, SOURDOUGH
@@ -87,6 +89,29 @@ class TestClosing:
         list(house.engine.resume() or [])
         assert house.engine.count()[0] == 3
         assert list((house.home / "inbox").iterdir()) == []
+
+    def test_what_was_refused_goes_with_the_post_that_came_of_it(self, house: House, tmp_path: Path) -> None:
+        house.readers = DirectReaders(Limits(archive_files=2))
+        house.restart()
+        with zipfile.ZipFile(tmp_path / "inner.zip", "w") as archive:
+            archive.writestr("flat.md", FLATBREAD)
+            archive.writestr("bike.md", BICYCLE)
+        with zipfile.ZipFile(tmp_path / "blog.zip", "w") as archive:
+            archive.writestr("bread.md", SOURDOUGH)
+            archive.write(tmp_path / "inner.zip", "inner.zip")
+        list(house.engine.add_uploads([(tmp_path / "blog.zip", "blog.zip")]))
+        assert list((house.home / "inbox").rglob("*.zip"))
+        [bread] = house.engine.posts()
+        house.engine.remove([bread.id])
+        assert not list((house.home / "inbox").rglob("*.zip"))
+
+    def test_an_upload_that_is_called_like_no_file_leaves_none_in_the_inbox(self, house: House, tmp_path: Path) -> None:
+        (tmp_path / "bread.md").write_text(SOURDOUGH, encoding="utf-8")
+        [outcome] = outcomes(house.engine.add_uploads([(tmp_path / "bread.md", "..")]))
+        assert outcome.state == "failed"
+        house.restart()
+        assert house.engine.resume() is None
+        assert not [path for path in (house.home / "inbox").rglob("*") if path.is_file()]
 
     def test_a_folder_goes_on_after_the_next_start(self, house: House) -> None:
         gate = Gate(house)
@@ -246,6 +271,26 @@ class TestRetry:
         assert again.failed == [site.address()]
         site.blog(STORIES)
         assert set(told(house.engine.retry()).values()) == {"added"}
+
+    def test_what_was_removed_meanwhile_stays_away(self, house: House) -> None:
+        for name, text in (("bread.md", SOURDOUGH), ("flat.md", FLATBREAD)):
+            house.write(name, text)
+        list(house.engine.add([str(house.home / "blog"), str(house.home / "missing.md")]))
+        house.engine.remove([next(post.id for post in house.engine.posts() if post.title.startswith("Keeping"))])
+        list(house.engine.retry())
+        assert [post.title.startswith("Keeping") for post in house.engine.posts()] == [False]
+
+    def test_a_source_that_surprises_stops_no_other(
+        self, house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise ZeroDivisionError
+
+        path = house.write("bread.md", SOURDOUGH)
+        monkeypatch.setattr("rag.incoming.sources.canonical", fail)
+        job = house.engine.add([("page", "https://a.example/"), str(path)])
+        assert [progress.state for progress in job if progress.state in ("added", "failed")] == ["failed", "added"]
+        assert "ZeroDivisionError" in capsys.readouterr().err
 
     def test_a_part_of_an_archive(self, house: House) -> None:
         export = house.home / "export.zip"

@@ -153,6 +153,31 @@ def test_an_hour_after_leaving_nothing_is_left(space: Space) -> None:
     assert len(list((space.home / "visitors").iterdir())) == 1
 
 
+def test_one_that_cannot_be_sent_away_keeps_no_other(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError("the disk is gone")
+
+    for name in ("anna", "ben"):
+        space.add(name)
+    monkeypatch.setattr(space.visitors.visit("anna"), "close", fail)
+    space.now = 4000
+    space.visitors.sweep()
+    assert len(list((space.home / "visitors").iterdir())) == 1
+
+
+def test_another_search_model_ends_no_answer(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    space.add("anna")
+    anna = space.visitors.visit("anna")
+    answers = anna.ask("Where does the boat Nordlicht lie?")
+    next(answers)
+    monkeypatch.setattr(type(space.house.engine), "outdated", property(lambda engine: engine is not space.house.engine))
+    assert anna.trouble == ""
+    assert titles(anna) == {"Keeping a sourdough starter"}
+    assert list(answers)[-1].done
+    assert titles(anna) == {"Keeping a sourdough starter"}
+    assert "Add it again" in anna.trouble
+
+
 def test_what_was_sent_and_never_added_goes_too(space: Space) -> None:
     uploads = space.home / "uploads" / "abc"
     uploads.mkdir(parents=True)

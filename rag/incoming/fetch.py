@@ -94,7 +94,8 @@ def document(page: Page, source: str) -> Document:
     if page.media_type in ("text/html", "text/plain", "text/markdown") and _CHARSETS.fullmatch(page.charset):
         # with its mark in front, so that no line in the page can say otherwise
         encoding = "cp1252" if page.charset in ("iso-8859-1", "latin1", "latin-1") else page.charset
-        data = data.decode(encoding, "replace").encode("utf-8-sig")
+        with suppress(LookupError):  # "cp9999" is none
+            data = data.decode(encoding, "replace").encode("utf-8-sig")
     return Document(source=source, name=_name(page), data=data, address=page.address)
 
 

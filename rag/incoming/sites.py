@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Literal
 from urllib.parse import urljoin, urlsplit
 
-from rag.addresses import canonical, host_of, same_host
+from rag.addresses import absolute, canonical, host_of, same_host
 from rag.errors import BadAddress, BadFile, Gone
 from rag.incoming.fetch import ACCEPT, Fetcher, Page, document
 from rag.ports import Readers
@@ -211,7 +212,10 @@ class _Look:
     def mapped(self, location: str) -> Listing:
         """List all that the sitemaps of a site's host name; () if it has none."""
         self.troubles.clear()
-        named = [urljoin(location, address) for address in self.fetcher.sitemaps(location, self.stop)]
+        named = []
+        for address in self.fetcher.sitemaps(location, self.stop):
+            with suppress(BadAddress):  # robots.txt may hold anything
+                named.append(absolute(address, location))
         found = [got for address in named if (got := self._maybe(address)) and got[1].kind == "sitemap"]
         if not found and not self.troubles:
             first = urlsplit(location).path.split("/")[1]

@@ -6,6 +6,7 @@ file costs a hash, an unchanged page a conditional request, neither an embedding
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -19,7 +20,7 @@ from rag.incoming.fetch import Fetcher
 from rag.incoming.intake import Intake, Task
 from rag.incoming.opening import Opener, Opening
 from rag.incoming.sites import Finding, discover, listing
-from rag.jobs import Stop, Stopped
+from rag.jobs import SURPRISE, Stop, Stopped
 from rag.ports import Catalogue, Library, Readers
 from rag.readers import find_files, printable
 from rag.records import Entry, FileProgress, Item, Source, SourceKind, id_of
@@ -67,6 +68,14 @@ def described(finding: Finding) -> str:
     return f"{what}{title}, {finding.count:,} posts: {finding.location} ({names}, …)"
 
 
+def _reason(error: Exception) -> str:
+    """Say why a source could not be read. A surprise is told to the terminal and stops no other source."""
+    if isinstance(error, FootnoteError | RuntimeError):  # RuntimeError: "~nobody" has no home
+        return printable(str(error))
+    traceback.print_exception(error)
+    return SURPRISE
+
+
 def is_address(text: str) -> bool:
     """Say whether what a person typed is an address on the web, not a path."""
     return text.strip().lower().startswith(("http://", "https://"))
@@ -104,20 +113,20 @@ class Sources:
                 raise
             return discover(canonical(f"http://{address.strip()}"), self._fetcher, self._readers)
 
-    def add(self, chosen: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
+    def add(self, chosen: Sequence[Chosen | str], stop: Stop, *, again: bool = True) -> Iterator[FileProgress]:
         """Remember sources and bring in what they have; a plain string is a path, or an address that is one page.
 
-        Asked for by a person, so that posts removed before come back.
+        `again`: posts that a person removed before come back.
         """
-        plan, known = _Plan(again=True), {source.id for source in self._catalogue.sources()}
+        plan, known = _Plan(again=again), {source.id for source in self._catalogue.sources()}
         for wanted in chosen:
             shown = printable(wanted if isinstance(wanted, str) else wanted[1])
             try:
                 self._plan_added(plan, wanted, stop)
             except Stopped:
                 break
-            except (FootnoteError, RuntimeError) as error:  # RuntimeError: "~nobody" has no home
-                yield FileProgress(shown, "failed", error=printable(str(error)))
+            except Exception as error:
+                yield FileProgress(shown, "failed", error=_reason(error))
         plan.told = [told for told in plan.told if told.state != "vanished"]
         yield from self._carry_out(plan, stop)
         for source in self._catalogue.sources():
@@ -133,8 +142,8 @@ class Sources:
                 self._plan_source(plan, source, stop)
             except Stopped:
                 break
-            except FootnoteError as error:
-                yield FileProgress(source.location, "failed", error=str(error))
+            except Exception as error:
+                yield FileProgress(source.location, "failed", error=_reason(error))
         yield from self._foretell(plan, stop) if dry else self._carry_out(plan, stop)
 
     def retry(self, rows: Iterable[str], wanted: Sequence[Chosen | str], stop: Stop) -> Iterator[FileProgress]:
@@ -150,11 +159,11 @@ class Sources:
                 self._plan_source(plan, source, stop, only=set(mine.values()) if mine else None)
             except Stopped:
                 break
-            except FootnoteError as error:
-                yield FileProgress(source.location, "failed", error=str(error))
+            except Exception as error:
+                yield FileProgress(source.location, "failed", error=_reason(error))
         yield from self._carry_out(plan, stop)
         if left and wanted:
-            yield from self.add(wanted, stop)
+            yield from self.add(wanted, stop, again=False)
 
     def prune(self, sources: Sequence[str]) -> Iterator[FileProgress]:
         """Let go of what has vanished, named by its rows; a post to which another way leads stays."""

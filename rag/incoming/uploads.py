@@ -52,6 +52,13 @@ class Uploads:
         refused = {row: self._refused.pop(row) for row in rows if row in self._refused}
         return {row: (path, path.name) for row, path in refused.items()}
 
+    def forget(self, sources: Iterable[str]) -> None:
+        """Throw away what was refused of the uploads from which these posts came."""
+        gone = set(sources)
+        for shown, path in list(self._refused.items()):
+            if any(source.startswith(shown) for source in gone):
+                self._throw_away([self._refused.pop(shown, path)])
+
     def left(self) -> list[Upload]:
         """Return what a kill left unread, at a start; what was refused before is thrown away."""
         if self._inbox is None:
@@ -63,7 +70,8 @@ class Uploads:
         """Move an upload to where a restart finds it; one that cannot be moved is read, or missed, where it is."""
         if self._inbox is None:
             return path
-        kept = self._inbox / uuid.uuid4().hex / Path(name).name
+        called = Path(name).name
+        kept = self._inbox / uuid.uuid4().hex / (path.name if called in ("", "..") else called)
         try:
             kept.parent.mkdir(parents=True)
             shutil.move(path, kept)

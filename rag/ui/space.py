@@ -281,7 +281,10 @@ def _same_site(headers: Mapping[bytes, str], names: tuple[str, ...]) -> bool:
     if origin is None:
         return True
     known = {headers.get(b"host", "").lower(), *names}
-    return urlsplit(origin.lower()).netloc in known
+    try:
+        return urlsplit(origin.lower()).netloc in known
+    except ValueError:  # "http://["
+        return False
 
 
 def _is_secure(scope: Scope, headers: Mapping[bytes, str]) -> bool:
