@@ -229,7 +229,7 @@ class Visit:
         self._own: Engine | None = None
         self._folder: Path | None = None
         self._lost = ""
-        self._asking = 0
+        self._answering: set[Event] = set()
         self._files = 0
         self._asked: deque[tuple[float, int]] = deque()
         self._uploaded: deque[tuple[float, int]] = deque()
@@ -265,7 +265,7 @@ class Visit:
             if stop.is_set():
                 yield replace(asked, note="Stopped while it was waiting.", done=True)
                 return
-            with self._in_use() as engine:
+            with self._in_use(stop) as engine:
                 yield from engine.ask(question, stop, turns)
 
     def search(self, question: str, mode: SearchMode = "hybrid", limit: int = SHOWN) -> Found:
@@ -364,21 +364,21 @@ class Visit:
     def _engine(self) -> Engine:
         """Their own engine, as long as it fits the owner's, else the owner's."""
         if self._own and self._own.outdated:
-            if self._asking:  # what is being answered ends first
+            if self._answering:  # what is being answered ends first
                 return self._owner
             self.close()
             self._lost = "The owner changed the search model, and what you had added is gone. Add it again."
         return self._own or self._owner
 
     @contextmanager
-    def _in_use(self) -> Iterator[Engine]:
+    def _in_use(self, stop: Event) -> Iterator[Engine]:
         """Lend the engine that answers; it is not closed meanwhile because the owner's search model is another."""
         engine = self._engine
-        self._asking += 1
+        self._answering.add(stop)
         try:
             yield engine
         finally:
-            self._asking -= 1
+            self._answering.discard(stop)
 
     def _may_add(self, paths: Sequence[Path]) -> None:
         allowed = self._visitors.allowed

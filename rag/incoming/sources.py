@@ -70,7 +70,7 @@ def described(finding: Finding) -> str:
 
 def _reason(error: Exception) -> str:
     """Say why a source could not be read. A surprise is told to the terminal and stops no other source."""
-    if isinstance(error, FootnoteError | RuntimeError):  # RuntimeError: "~nobody" has no home
+    if isinstance(error, FootnoteError):
         return printable(str(error))
     traceback.print_exception(error)
     return SURPRISE
@@ -210,7 +210,10 @@ class Sources:
         """Plan for a file or a folder; a file that a remembered folder holds is that one's."""
         if not given:
             raise BadFile("An empty path was given. Name a file or a folder.")
-        path = Path(given).expanduser()
+        try:
+            path = Path(given).expanduser()
+        except RuntimeError as error:  # "~nobody"
+            raise BadFile(f"{printable(given)}: there is no such home folder. Name the whole path.") from error
         files = find_files(path)  # before it is remembered: a path that is none is no source
         place = printable(os.path.realpath(path))
         if path.is_dir():

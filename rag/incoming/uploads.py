@@ -56,7 +56,7 @@ class Uploads:
         """Throw away what was refused of the uploads from which these posts came."""
         gone = set(sources)
         for shown, path in list(self._refused.items()):
-            if any(source.startswith(shown) for source in gone):
+            if any(source == shown or source.startswith(f"{shown}#") for source in gone):
                 self._throw_away([self._refused.pop(shown, path)])
 
     def left(self) -> list[Upload]:
