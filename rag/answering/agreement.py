@@ -36,7 +36,7 @@ _LIGHT = frozenset(
 )
 """Words that a sentence may bring of its own: they join, or say who speaks, and are never its verb."""
 _JOINS = frozenset("a an and as in nor of on or the with".split())
-_CLAUSE = re.compile(r"[;:—–]|,(?!\d|\s?\d{4}\b)|\s(?:and|but|or|while|whereas)\s")
+_CLAUSE = re.compile(r"[;—–]|:(?!\d)|,(?!\d|\s?\d{4}\b)|\s(?:and|but|or|while|whereas)\s")
 _REACH = 4  # words behind a "not" among which is the one that it denies
 _NAME = re.compile(r"(?<![.!?:] )(?<!^)\b[^\W\d_]*[A-Z]\w*")
 _OPPOSITES = [
