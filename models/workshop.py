@@ -24,6 +24,7 @@ class SentenceTransformerWorkshop:
         self._setting = setting
         self._offline = offline
         self._notes = notes
+        self._paced: tuple[tuple[Path, int, tuple[int, ...]], set[int], Pace] | None = None
 
     def open(self, model: str) -> SentenceTransformerEmbedder:
         """Return an embedder, not loaded yet: "" for the one that the settings name, a folder, or an id on the Hub."""
@@ -42,8 +43,16 @@ class SentenceTransformerWorkshop:
         return widths(width, asked)
 
     def pace(self, base: Path, pairs: Sequence[Pair], recipe: Recipe, stop: Event) -> Pace | None:
-        """Try a few steps and say what training costs here; None if `stop` is set. Raise ModelError."""
-        return tune.pace(base, pairs, recipe, stop)
+        """Try a few steps and say what training costs here; None if `stop` is set. Raise ModelError.
+
+        What was tried a moment ago is known for the same pairs, or fewer: who looks first does not wait twice.
+        """
+        how, tried = (base, recipe.batch, recipe.dims), set(map(hash, pairs))
+        if self._paced and self._paced[0] == how and tried <= self._paced[1]:
+            return self._paced[2]
+        if found := tune.pace(base, pairs, recipe, stop):
+            self._paced = how, tried, found
+        return found
 
     def fitted(
         self, recipe: Recipe, pairs: Sequence[Pair], cost: Pace, seconds: float

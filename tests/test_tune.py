@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ from models.checkpoints import last_whole, vouch
 from models.embedder import SentenceTransformerEmbedder
 from models.training import MODEL, run_of, widths
 from models.tune import fitted, train
+from models.workshop import SentenceTransformerWorkshop
 from rag.errors import Busy, ModelError
 from rag.records import Pace, Pair, Recipe, Step
 from tests.house import ROOT
@@ -535,3 +536,19 @@ def test_the_embedder_that_ships_is_tuned_within_its_memory(real_embedder: Any, 
 def few_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tests that run beside each other share the machine."""
     monkeypatch.setenv("CPU_CORES", "1")
+
+
+def test_who_looks_first_does_not_wait_twice(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def pace(_: Path, pairs: Sequence[Pair], *__: object) -> Pace:
+        tried.append(len(pairs))
+        return Pace(1.0, 0.1, 0.1)
+
+    monkeypatch.setattr("models.tune.pace", pace)
+    workshop, pairs = SentenceTransformerWorkshop(), made_pairs()
+    for asked in (pairs, pairs[1:]):
+        assert workshop.pace(base, asked, BREAD, Event()) == Pace(1.0, 0.1, 0.1)
+    workshop.pace(base, [*pairs, Pair("Another?", "It is another.", "asked")], BREAD, Event())
+    workshop.pace(base, pairs, replace(BREAD, batch=2), Event())
+    assert tried == [len(pairs), len(pairs) + 1, len(pairs)]
