@@ -208,6 +208,12 @@ def test_the_mark_of_a_list_heading_and_questions_are_not_quoted() -> None:
     assert all(story.text[quote.start : quote.end] == quote.quote for quote in quotes)
 
 
+def test_a_question_is_no_answer_however_many_words_it_shares() -> None:
+    text = "# Ovens\n\nHow much would it cost to heat the oven for all 60 loaves? To heat it cost me $2 for 60 of them."
+    asked = "How much did it cost to heat the oven for 60 loaves?"
+    assert verifier(post(text), question=asked).quotes()[0].quote == "To heat it cost me $2 for 60 of them."
+
+
 def test_what_two_posts_both_say_is_quoted_once() -> None:
     copies = [post(f"{FED} Number {name} ends here.", title=name) for name in ("One", "Two")]
     quotes = verifier(*copies).quotes()
