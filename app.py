@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -45,6 +44,7 @@ from rag.readers.room import ReadingRoom
 from rag.records import Check
 from rag.settings import CHECKOUT, Settings, read_settings
 from rag.shown import diagnosis
+from rag.threads import attempt
 from rag.tuning.command import CONFIRM
 from rag.ui import import_gradio
 from rag.visitors import Allowed, Visitors
@@ -279,22 +279,13 @@ def launch(engine: Engine, settings: Settings, checks: Callable[[], list[Check]]
 
 def _work_behind(engine: Engine) -> None:
     """Load the models, get to know the writer, then look for new posts once a day, whatever goes wrong."""
-    _attempt(engine.warm_up)
+    attempt(engine.warm_up)
     gc.freeze()
     gc.set_threshold(*_GARBAGE)  # from here on there is some
     while True:
-        _attempt(engine.try_writer)
-        _attempt(engine.sync_if_due)
+        attempt(engine.try_writer)
+        attempt(engine.sync_if_due)
         time.sleep(_SCHEDULE_S)
-
-
-def _attempt(work: Callable[[], object]) -> None:
-    try:
-        work()
-    except FootnoteError as error:  # say, a disk that is full
-        sys.stderr.write(f"{error}\n")
-    except Exception:
-        traceback.print_exc()
 
 
 def _events(

@@ -246,9 +246,9 @@ def _add(engine: Engine, paths: list[Any], yes: bool = False) -> Iterator[Event]
 def _sync(engine: Engine, id: str | None, dry_run: bool, prune: bool) -> Iterator[Event]:  # noqa: A002 - as typed
     job = engine.sync(id, dry_run=dry_run, prune=prune)
     outcome = yield from followed(job, ("added", "updated", "unchanged", "vanished", "failed"), silent="unchanged")
-    nothing = outcome["failed"] and not any(rows for state, rows in outcome.items() if state != "failed")
+    nothing = bool(outcome["failed"]) and not any(rows for state, rows in outcome.items() if state != "failed")
     told = ("Dry run, nothing was changed: " if dry_run else "") + tally(outcome)
-    yield {"result": outcome, "exit": int(bool(nothing)), "text": told}
+    yield {"result": outcome, "exit": int(nothing), "text": told}
 
 
 def followed(

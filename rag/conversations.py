@@ -31,7 +31,7 @@ from rag.records import (
     Talk,
     Thumb,
 )
-from rag.words import stems_in_order
+from rag.words import sound, stems_in_order
 
 LONGEST_TITLE = 200  # characters
 RUN = 5  # words in a row, endings aside, from which a sentence has them from a post
@@ -188,7 +188,7 @@ def as_json(talk: Talk, turns: Sequence[KeptTurn]) -> str:
 
 def shortened(title: str) -> str:
     """Return a title on one line and no longer than a list can show."""
-    line = " ".join(_ODD.sub(" ", title.encode("utf-8", "replace").decode("utf-8")).split())
+    line = " ".join(_ODD.sub(" ", sound(title)).split())
     return line if len(line) <= LONGEST_TITLE else line[: LONGEST_TITLE - 1].rstrip() + "…"
 
 

@@ -17,7 +17,7 @@ from rag.finding.followups import Asked, asked
 from rag.finding.ranking import Candidates, Floats, Terms, scores
 from rag.ports import Embedder, Ids, Library, Neighbours, Reranker, Vectors
 from rag.records import NO_FILTERS, Filters, Found, Hit, Label, Passage, SearchMode, Turn
-from rag.words import words_in
+from rag.words import sound, words_in
 
 MAX_QUESTION = 4000  # characters; a longer one holds no question a search could use
 SHOWN = 8  # passages that a person sees and the writer may read
@@ -34,7 +34,7 @@ def clean_question(question: str) -> str:
         raise BadQuestion(
             f"This question has {len(question):,} characters; {MAX_QUESTION:,} is the limit. Ask a shorter one."
         )
-    question = " ".join(question.encode("utf-8", "replace").decode("utf-8").split())
+    question = " ".join(sound(question).split())
     if not any(character.isalnum() for character in question):
         raise BadQuestion("There is no question yet. Type one in plain words.")
     return question

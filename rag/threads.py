@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, TypeVar
 
@@ -58,3 +59,13 @@ def _drain(made: queue.Queue[Any], poll: float) -> tuple[list[Any], Any]:
         pass
     end = batch.pop() if batch and batch[-1][0] != "step" else None
     return batch, end
+
+
+def attempt(work: Callable[[], object]) -> None:
+    """Do something that repeats, or is one of several: whatever goes wrong is told to the terminal and ends nothing."""
+    try:
+        work()
+    except FootnoteError as error:  # say, a disk that is full
+        sys.stderr.write(f"{error}\n")
+    except Exception:
+        traceback.print_exc()

@@ -8,7 +8,6 @@ import secrets
 import shutil
 import threading
 import time
-import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +40,7 @@ from rag.records import (
     Turn,
 )
 from rag.search import SHOWN, clean_question
+from rag.threads import attempt
 
 NOBODY = ""
 """The visitor whose browser keeps no cookie: many may be this one, so that it can add nothing."""
@@ -196,7 +196,7 @@ class Visitors:
             for visit in left:
                 del self._visits[visit.name]
         for visit in left:
-            _attempt(visit.close)
+            attempt(visit.close)
         for path in self._uploads.rglob("*"):  # what was sent and never added
             with suppress(OSError):
                 if path.is_file() and path.stat().st_mtime < time.time() - self.allowed.gone_s:
@@ -212,7 +212,7 @@ class Visitors:
 
     def _watch(self) -> None:
         while not self._closed.wait(_SWEEP_S):
-            _attempt(self.sweep)  # whatever goes wrong: the next are sent away, too
+            attempt(self.sweep)  # whatever goes wrong: the next are sent away, too
 
 
 class Visit:
@@ -391,13 +391,6 @@ class Visit:
         if any(path.stat().st_size > allowed.file_bytes for path in paths):
             size = allowed.file_bytes // 1_000_000
             raise BadFile(f"A file is larger than {size} MB, the limit for visitors. Leave it out and add the others.")
-
-
-def _attempt(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except Exception:  # the log says it; a folder may vanish while it is looked through
-        traceback.print_exc()
 
 
 class NoTalks:

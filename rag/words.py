@@ -41,6 +41,11 @@ def words_in(text: str) -> list[str]:
     return list(dict.fromkeys(_words(text)))
 
 
+def sound(text: str) -> str:
+    """Return a text without halves of characters, which no model, file or database takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def same_words(one: str, other: str) -> bool:
     """Say whether two texts are the same, but for capitals and the shape of their quotation marks."""
     return one.translate(_STRAIGHT).casefold() == other.translate(_STRAIGHT).casefold()

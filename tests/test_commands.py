@@ -23,6 +23,7 @@ from rag import commands
 from rag.errors import BadFile, ModelError, StoreError
 from rag.records import Check, Post
 from rag.settings import Settings
+from rag.threads import attempt
 from store.catalogue import SqliteCatalogue
 from store.library import SqliteLibrary
 from tests.fakes import FakeEmbedder
@@ -589,8 +590,8 @@ class TestFrontDoor:
         def fail(error: Exception) -> None:
             raise error
 
-        app._attempt(lambda: fail(StoreError("The disk is full.")))
-        app._attempt(lambda: fail(RuntimeError("a surprise")))
+        attempt(lambda: fail(StoreError("The disk is full.")))
+        attempt(lambda: fail(RuntimeError("a surprise")))
         said = capsys.readouterr().err
         assert said.startswith("The disk is full.\nTraceback")
         assert "RuntimeError: a surprise" in said

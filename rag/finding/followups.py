@@ -14,7 +14,7 @@ import numpy as np
 from rag.errors import BadFile
 from rag.ports import Embedder, Vectors
 from rag.records import Turn
-from rag.words import STOP_WORDS, words_of
+from rag.words import STOP_WORDS, sound, words_of
 
 MEANING_CARRIED = 0.2
 WORDS_CARRIED = 0.3
@@ -67,18 +67,13 @@ def _lines_of(entry: object) -> list[tuple[str, str]]:
     """Return (role, text) of an entry of a conversation."""
     if isinstance(entry, str) and ": " in entry:
         role, _, text = entry.partition(": ")
-        return [(role, _sound(text))]
+        return [(role, sound(text[:_SAID]))]
     if isinstance(entry, dict):
         own = [("question", entry.get("question")), ("answer", entry.get("answer", ""))]
         pairs = [(entry["role"], entry.get("content"))] if "role" in entry else own
         if all(isinstance(role, str) and isinstance(text, str) for role, text in pairs):
-            return [(str(role), _sound(str(text))) for role, text in pairs]
+            return [(str(role), sound(str(text)[:_SAID])) for role, text in pairs]
     raise BadFile('This is no conversation. Write a list of {"question": "…", "answer": "…"}, oldest first.')
-
-
-def _sound(text: str) -> str:
-    """Return what was said without halves of characters, which no model takes, and no longer than one needs."""
-    return text[:_SAID].encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from rag.errors import FootnoteError, NotFound
 from rag.records import Thumb
 from rag.ui import deeds, render
 from rag.ui.conversation import Conversation, Exchange
+from rag.words import sound
 
 _MANY = 2000  # conversations that a list can have
 _SAVING = threading.Lock()  # one for all tabs: a turn must not be saved twice
@@ -76,7 +77,7 @@ def server_functions(engine: Engine) -> list[Callable[[Any], str]]:
     """Return what the list calls from the page; what comes from there is only believed to be text."""
 
     def talks(asked: Any) -> str:
-        search = str(asked.get("search") or "")[:200].encode("utf-8", "replace").decode("utf-8")
+        search = sound(str(asked.get("search") or "")[:200])
         return deeds.listed(engine.talks.listed(search, _MANY), search, whole=bool(asked.get("all")))
 
     def asked(said: Any) -> str:

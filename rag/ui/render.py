@@ -356,9 +356,9 @@ def _box(marked: str) -> str:
 
 def _marked(text: str, passage: Span, quote: Span, said: str) -> str:
     """Render a post's text at a quote, wherever that stands now; or say that it stands there no more."""
-    moved = 0
     if not text:
         return f"<p class='note'>{REMOVED}</p>"
+    moved = 0
     if said and text[quote[0] : quote[1]] != said:
         found = text.find(said)
         if found < 0:
